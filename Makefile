@@ -1,0 +1,111 @@
+# Every door of the project, one line each; `make help` prints them.
+.DEFAULT_GOAL := help
+.PHONY: help setup run demo quick check test test-pythons soak sim world lab bench peers \
+	fmt lint types layers wire proto proto-release lock clean
+
+BIN := .venv/bin
+PYTEST := $(BIN)/pytest -q -p no:cacheprovider
+DIR ?= var
+BASE ?= 8000
+SEEDS ?= 200
+PYTHONS ?= 3.11 3.12 3.13
+FAST := not peer and not lab and not world and not soak
+
+help:  ## Show this help
+	@awk -F':.*## ' '/^[a-z-]+:.*## /{printf "  %-14s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
+
+# -- set up ---------------------------------------------------------------------------------------
+
+setup: .venv/.synced node_modules/.synced  ## Set up everything: venv from the lock, tools, Debian packages
+
+.venv/.synced: pyproject.toml requirements.lock ops/setup.sh
+	bash ops/setup.sh venv .venv
+	@touch $@
+
+node_modules/.synced: package.json package-lock.json ops/setup.sh
+	bash ops/setup.sh node
+	@touch $@
+
+lock:  ## Renew requirements.lock and package-lock.json: hashes, no addresses
+	$(BIN)/uv pip compile -q --universal --upgrade --generate-hashes --no-annotate --no-header \
+		--group dev pyproject.toml -o requirements.lock
+	npm install --silent --ignore-scripts --package-lock-only
+
+# -- the system -----------------------------------------------------------------------------------
+
+run: .venv/.synced  ## The whole system on this machine (DIR=var BASE=8000); Ctrl-C drains it
+	@exec $(BIN)/zentransfer up --dir $(DIR) --base $(BASE)
+
+# -- tests ----------------------------------------------------------------------------------------
+
+quick test sim soak peers: export PYTHONASYNCIODEBUG := 1  # never in run or bench
+
+quick: .venv/.synced  ## The fast tests: no peers, no labs
+	$(PYTEST) -n auto -m "$(FAST)"
+
+test: check  ## Everything: set up, checks and every gating test; CI runs exactly this
+	$(PYTEST) -n auto -m "not soak"
+
+test-pythons:  ## The fast tests on each Python of PYTHONS
+	@set -e; for version in $(PYTHONS); do \
+		command -v python$$version >/dev/null || \
+			{ echo "python$$version is missing: install it, or name others: make $@ PYTHONS=3.11" >&2; exit 1; }; \
+		bash ops/setup.sh venv .venv-$$version python$$version; \
+		echo "== Python $$version"; \
+		PYTHONASYNCIODEBUG=1 .venv-$$version/bin/pytest -q -p no:cacheprovider -n auto -m "$(FAST)"; \
+	done
+
+sim: .venv/.synced  ## The fleet and the disk under faults, many seeds (SEEDS=200)
+	$(PYTEST) -n auto tests/sim --seeds $(SEEDS) -m "not soak"
+
+peers: setup  ## Only the tests with real peers and real processes
+	$(PYTEST) -n auto -m peer
+
+soak: setup  ## What is too long for the gate: hundreds of seeds, long histories
+	$(PYTEST) -n auto --seeds 500 --timeout 3600 -m "soak or not soak"
+
+# -- checks ---------------------------------------------------------------------------------------
+
+check: setup lint types layers wire  ## Format, lint, types, layers, wire; runs no code of ours
+
+lint: .venv/.synced
+	$(BIN)/ruff format --check -q
+	$(BIN)/ruff check -q
+
+types: .venv/.synced
+	$(BIN)/mypy --no-error-summary
+	$(BIN)/basedpyright
+
+layers: .venv/.synced
+	$(BIN)/lint-imports --no-logo --no-cache
+
+wire: setup
+	bash ops/proto.sh check
+
+fmt: setup  ## Rewrite the code in the one format
+	$(BIN)/ruff format
+	$(BIN)/ruff check --fix
+	bash ops/proto.sh format
+
+proto: setup  ## Regenerate the wire code from proto/zentransfer/v1
+	bash ops/proto.sh generate
+
+proto-release: setup  ## Renew the image that breaking changes are judged against
+	bash ops/proto.sh release
+
+# -- later: these say so and fail, so that nobody takes silence for success -----------------------
+
+demo:  ## The main job, headless (comes with the upload and delivery path)
+	@echo "make demo: no door takes an upload yet, so there is no main job to show." >&2; exit 1
+
+bench:  ## Speed beside named peers (comes with the doors)
+	@echo "make bench: no door takes an upload yet, so there is nothing to compare." >&2; exit 1
+
+lab:  ## The network lab of three regions (comes with routing)
+	@echo "make lab: DNS, BGP and the delay links are not built yet." >&2; exit 1
+
+world:  ## The routing method against measured latencies (comes with routing)
+	@echo "make world: latency estimates are not built yet." >&2; exit 1
+
+clean:  ## Remove what git ignores, but never the user's var/
+	git clean -fdXq -e '!var' -e '!var/**'

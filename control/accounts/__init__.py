@@ -1,0 +1,1 @@
+"""Customers, what they sign in with, and what shall happen to their files."""

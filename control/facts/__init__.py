@@ -1,0 +1,1 @@
+"""How what nodes report becomes the truth, each report exactly once."""

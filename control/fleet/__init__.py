@@ -1,0 +1,1 @@
+"""What is known of nodes: desired and observed state, liveness, the open streams."""

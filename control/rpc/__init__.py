@@ -1,0 +1,1 @@
+"""Protobuf <-> commands, and nothing else."""

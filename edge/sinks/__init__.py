@@ -1,0 +1,1 @@
+"""Where a region keeps sealed content, behind one contract (``base``)."""

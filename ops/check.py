@@ -1,0 +1,51 @@
+"""``zentransfer up --check``: would it start?  Nothing is started, nothing is left behind."""
+
+import subprocess
+import tempfile
+from collections.abc import Iterator
+from pathlib import Path
+
+from ops import ports, preflight, up
+from ops.programs import Place, Plan, Program
+from ops.settings import UpSettings
+from zentransfer import service, settings
+from zentransfer.limits import CHILD_START_S
+from zentransfer.service import CannotStart
+
+
+def report(chosen: UpSettings, place: Place, plan: Plan) -> Iterator[str]:
+    """Yield the effective settings of the launcher and of every process, secrets masked.
+
+    Raises :class:`CannotStart` for what would keep the system from starting.
+    """
+    up.check_variables(place, plan)
+    preflight.check_rights(place.folder)
+    preflight.check_open_files()
+    taken = preflight.taken_ports(ports.table(place.base, place.regions), place.run_folder)
+    if taken:
+        raise preflight.ports_are_taken(taken, place)
+    yield f"# zentransfer up\n{settings.effective(chosen)}"
+    with tempfile.TemporaryDirectory(prefix="zentransfer-check-") as folder:
+        up.write_settings(plan, Path(folder))
+        # Processes of one node read one file, so one of them checks it for all.
+        for program in {each.command[-1]: each for each in reversed(plan.programs)}.values():
+            yield f"# {program.name}\n{_effective(program, place, Path(folder))}"
+    yield f"# All of this can start. Nothing was started in {place.folder}."
+
+
+def _effective(program: Program, place: Place, folder: Path) -> str:
+    """Let *program* itself check the settings that it would get."""
+    command = [part.replace(str(place.run_folder), str(folder)) for part in program.command]
+    done = subprocess.run(  # noqa: S603 - our own command lines, no shell
+        [*command, "--check"],
+        env=service.inherited(),
+        stdin=subprocess.DEVNULL,
+        capture_output=True,
+        text=True,
+        timeout=CHILD_START_S,
+        check=False,
+    )
+    if done.returncode:
+        said = done.stderr.strip().splitlines() or [f"exit code {done.returncode}"]
+        raise CannotStart(f"{program.name} would not start: {said[-1]}")
+    return done.stdout

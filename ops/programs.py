@@ -1,0 +1,160 @@
+"""Which programs one machine runs, and the settings each is given.  Pure.
+
+The rule: what the launcher decides (ports, folders, names) stands in the program's settings file,
+and a variable that would override it is refused, because the launcher would no longer know.
+"""
+
+import json
+from collections.abc import Iterable, Iterator, Mapping
+from dataclasses import dataclass
+from enum import IntEnum
+from pathlib import Path
+from typing import Final
+
+from ops import ports
+from zentransfer.ids import Region
+
+# A folder named control or edge where the launcher is started must not be run in our place.
+_SAFELY: Final = ("-P",)
+
+Table = Mapping[str, "str | int | float | Table"]
+
+
+class Leaves(IntEnum):
+    """The order in which programs leave at a stop: who takes bytes in goes first."""
+
+    FIRST = 1
+    THEN = 2
+    LAST = 3
+
+
+@dataclass(frozen=True)
+class Program:
+    """One program to keep running: its name, its command line, where it says it is ready.
+
+    *ready_url* is ``None`` for a process without a listener: READY=1 is all it says.
+    """
+
+    name: str
+    command: tuple[str, ...]
+    leaves: Leaves
+    ready_url: str | None = None
+
+
+@dataclass(frozen=True)
+class Plan:
+    """What a system is made of: programs, and the settings files they read, by file name."""
+
+    programs: tuple[Program, ...]
+    files: Mapping[str, Table]
+    overridable: tuple[tuple[str, Table], ...]  # prefix of the variables, and what they may not set
+
+
+@dataclass(frozen=True)
+class Place:
+    """Where and how large a system is."""
+
+    folder: Path  # absolute
+    base: int
+    regions: tuple[Region, ...]
+    drain_deadline_s: float
+
+    @property
+    def run_folder(self) -> Path:
+        """Return the folder of settings files and the lock."""
+        return self.folder / "run"
+
+
+def node_name(region: Region) -> str:
+    """Return the name of the one node that a machine runs in *region*."""
+    return f"{region}-1"
+
+
+def plan(place: Place, python: str) -> Plan:
+    """Return the programs of the system at *place*, run by the interpreter *python*."""
+    control = _control_settings(place)
+    edges = {region: _edge_settings(place, region) for region in place.regions}
+    programs = [_control(place, python)]
+    for region in place.regions:
+        programs.extend(_edge(place, python, region))
+    files = {"control.toml": control} | {f"{r}.toml": table for r, table in edges.items()}
+    overridable = [("ZT_CONTROL_", control), *(("ZT_EDGE_", table) for table in edges.values())]
+    return Plan(tuple(programs), files, tuple(overridable))
+
+
+def _control(place: Place, python: str) -> Program:
+    settings = str(place.run_folder / "control.toml")
+    url = f"http://{ports.LOOPBACK}:{ports.control(place.base).http.number}/readyz"
+    command = (python, *_SAFELY, "-m", "control", "--settings", settings)
+    return Program("control", command, Leaves.LAST, url)
+
+
+def _edge(place: Place, python: str, region: Region) -> Iterator[Program]:
+    settings = str(place.run_folder / f"{region}.toml")
+    url = f"http://{ports.LOOPBACK}:{ports.region(place.base, region).http.number}/readyz"
+    start = (python, *_SAFELY, "-m", "edge")
+    rest = ("--index", "0", "--settings", settings)
+    yield Program(f"{region}-ingest-0", (*start, "ingest", *rest), Leaves.FIRST, url)
+    yield Program(f"{region}-delivery-0", (*start, "delivery", *rest), Leaves.THEN)
+
+
+def _listener(port: ports.Port) -> Table:
+    return {"host": ports.LOOPBACK, "port": port.number}
+
+
+def _control_settings(place: Place) -> Table:
+    of_control = ports.control(place.base)
+    return {
+        "data_dir": str(place.folder / "control"),
+        "http": _listener(of_control.http),
+        "grpc": _listener(of_control.grpc),
+    }
+
+
+def _edge_settings(place: Place, region: Region) -> Table:
+    of_region = ports.region(place.base, region)
+    return {
+        "region": str(region),
+        "node": node_name(region),
+        "data_dir": str(place.folder / region),
+        "drain_deadline_s": place.drain_deadline_s,
+        "http": _listener(of_region.http),
+        "metrics": _listener(of_region.metrics),
+        "control": {"address": f"{ports.LOOPBACK}:{ports.control(place.base).grpc.number}"},
+    }
+
+
+def overriding(names: Iterable[str], wanted: Plan) -> list[str]:
+    """Return those variables, by name, that would override what *wanted* sets."""
+    set_by_us = {
+        (prefix + "__".join(path)).upper()
+        for prefix, table in wanted.overridable
+        for path in _paths(table)
+    }
+    return sorted(name for name in names if name.upper() in set_by_us)
+
+
+def _paths(table: Table, above: tuple[str, ...] = ()) -> Iterator[tuple[str, ...]]:
+    """Yield the path of each group and key of *table*."""
+    for key, value in table.items():
+        yield (*above, key)
+        if isinstance(value, Mapping):
+            yield from _paths(value, (*above, key))
+
+
+def toml(table: Table) -> str:
+    """Return *table* as TOML: keys first, then one level of groups."""
+    lines = [f"{key} = {_literal(value)}" for key, value in table.items() if not _is_group(value)]
+    for name, group in table.items():
+        if isinstance(group, Mapping):
+            lines += ["", f"[{name}]", toml(group).rstrip("\n")]
+    return "\n".join(lines) + "\n"
+
+
+def _is_group(value: object) -> bool:
+    return isinstance(value, Mapping)
+
+
+def _literal(value: object) -> str:
+    # JSON and TOML write numbers and text alike, but for one character.
+    return json.dumps(value, ensure_ascii=False).replace("\x7f", "\\u007f")

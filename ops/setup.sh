@@ -1,0 +1,56 @@
+#!/usr/bin/env bash
+# Sets up what the project needs on a bare Debian machine with Python 3.11+.
+#
+#   ops/setup.sh venv FOLDER [PYTHON]   a virtual environment from requirements.lock
+#   ops/setup.sh node                   node, npm and the tools of package-lock.json
+#
+# A Debian package is installed only when the *command* it brings is missing, as root or through
+# sudo; without either the script names the line that cures it and stops.
+set -euo pipefail
+cd "$(dirname "$0")/.."
+
+debian() { # PACKAGE...: install, or say what to type
+    if [ "$(id -u)" = 0 ]; then
+        as_root=""
+    elif sudo -n true 2>/dev/null; then
+        as_root="sudo -n"
+    else
+        echo "setup: missing Debian packages; install them and run this again:" >&2
+        echo "    sudo apt-get install -y --no-install-recommends $*" >&2
+        exit 1
+    fi
+    echo "setup: installing Debian packages: $*"
+    $as_root apt-get update -qq
+    DEBIAN_FRONTEND=noninteractive $as_root apt-get install -y -qq --no-install-recommends "$@"
+}
+
+pinned() { # NAME: the lines of the lock that pin one distribution, hashes included
+    awk -v name="$1" '$0 ~ "^" name "==" {on=1} on {print} on && !/\\$/ {exit}' requirements.lock
+}
+
+venv() {
+    local folder=$1 python=${2:-python3}
+    if ! "$python" -c 'import sys; sys.exit(sys.version_info < (3, 11))'; then
+        echo "setup: $python is older than 3.11; ZenTransfer needs Python 3.11 or newer" >&2
+        exit 1
+    fi
+    "$python" -c 'import ensurepip, venv' 2>/dev/null || debian python3-venv
+    [ -x "$folder/bin/python" ] || "$python" -m venv "$folder"
+    if [ ! -x "$folder/bin/uv" ]; then
+        local lock
+        lock=$(mktemp)
+        pinned uv >"$lock"
+        "$folder/bin/python" -m pip install -q --disable-pip-version-check --require-hashes -r "$lock"
+        rm "$lock"
+    fi
+    export VIRTUAL_ENV=$PWD/$folder
+    "$folder/bin/uv" pip sync -q --require-hashes requirements.lock
+    "$folder/bin/uv" pip install -q --no-deps --no-build-isolation --editable .
+}
+
+node() {
+    { command -v node && command -v npm; } >/dev/null || debian nodejs npm
+    npm ci --silent --ignore-scripts
+}
+
+"$@"

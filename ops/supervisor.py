@@ -1,0 +1,244 @@
+"""Keeps programs running: starts them, starts them again, and makes them leave in order.
+
+The rule: what happens to a process is decided by :mod:`ops.child`; this shell only carries it out.
+Who takes bytes in leaves first and control last, so nobody is left talking to nobody.
+"""
+
+import asyncio
+import os
+import random
+import signal
+from collections.abc import Callable, Mapping, Sequence
+from contextlib import suppress
+from dataclasses import dataclass, field
+
+from ops.child import BackOff, Child, State
+from ops.logs import Logs
+from ops.notify import NotifySocket
+from ops.process import Process
+from ops.programs import Leaves, Program
+from zentransfer import log
+from zentransfer.limits import CHILD_AT_ONCE_S, CHILD_START_S
+from zentransfer.service import LIFELINE_VARIABLE, NOTIFY_VARIABLE, CannotStart
+
+
+@dataclass(frozen=True)
+class Care:
+    """How processes are treated; times in seconds."""
+
+    back_off: BackOff = field(default_factory=BackOff)
+    start_deadline_s: float = CHILD_START_S
+    at_once_s: float = CHILD_AT_ONCE_S
+
+
+class _Kept:
+    """One program, its present process, and what is known of it."""
+
+    def __init__(self, program: Program) -> None:
+        self.program = program
+        self.child = Child()
+        self.process: Process | None = None
+        self.patience: asyncio.Timeout | None = None
+        self.log_start = 0  # where in its log the present process began
+        self.ended = asyncio.Event()
+
+    def become(self, child: Child) -> None:
+        """Take the next state."""
+        self.child = child
+        if child.state is State.ENDED:
+            self.ended.set()
+
+    def calm(self) -> None:
+        """Wait without a deadline from now on: it is ready, or it leaves."""
+        if self.patience is not None and not self.patience.expired():
+            self.patience.reschedule(None)
+
+
+class Supervisor:
+    """The processes of one system; made inside a running loop, which :meth:`close` lets go of."""
+
+    def __init__(
+        self,
+        programs: Sequence[Program],
+        logs: Logs,
+        variables: Mapping[str, str],
+        tell: Callable[[str], None],
+        chance: random.Random,
+        care: Care | None = None,
+    ) -> None:
+        """Get ready to run *programs* with the environment *variables*; *tell* a person's lines."""
+        self._care = care or Care()
+        self._logs = logs
+        self._tell = tell
+        self._chance = chance
+        self._kept = [_Kept(program) for program in programs]
+        self._stopping = asyncio.Event()
+        self._notify = NotifySocket(self._heard)
+        # The pipe is never written: that its other end is gone tells a process that we are.
+        self._lifeline, self._held = os.pipe()
+        self._variables = dict(variables) | {
+            NOTIFY_VARIABLE: self._notify.address,
+            LIFELINE_VARIABLE: str(self._lifeline),
+        }
+        self.changed = asyncio.Event()
+        """Set at each change of a process; who waits for it clears it."""
+
+    @property
+    def children(self) -> dict[str, Child]:
+        """Return every child by its program's name."""
+        return {kept.program.name: kept.child for kept in self._kept}
+
+    def serving_pids(self) -> dict[str, int] | None:
+        """Return the pid of every program by name, or ``None`` unless all of them serve."""
+        pids = {
+            name: child.pid
+            for name, child in self.children.items()
+            if child.state is State.SERVING and child.pid is not None
+        }
+        return pids if len(pids) == len(self._kept) else None
+
+    async def keep(self) -> None:
+        """Start every program and keep it running until :meth:`stop`.
+
+        Raises :class:`CannotStart`, inside a group, when one says at its first start that starting
+        it is no use.
+        """
+        async with asyncio.TaskGroup() as group:
+            for kept in self._kept:
+                group.create_task(self._keep(kept))
+
+    async def _keep(self, kept: _Kept) -> None:
+        pause_s = 0.0
+        while not await self._stops_within(pause_s):
+            code = await self._one_life(kept)
+            kept.become(kept.child.exited(code, self._now(), self._care.back_off))
+            self.changed.set()
+            if kept.child.state is State.ENDED:
+                return
+            if kept.child.is_hopeless:
+                said = self._logs.last_line(kept.program.name, kept.log_start)
+                raise CannotStart(
+                    f"{kept.program.name} cannot start: {said or 'it does not say why.'}",
+                    f"Its log is {self._logs.path(kept.program.name)}.",
+                )
+            pause_s = 0.0 if self._stopping.is_set() else self._mourned(kept, code)
+        kept.become(kept.child.told_to_stop())
+        self.changed.set()
+
+    def _now(self) -> float:
+        return asyncio.get_running_loop().time()
+
+    async def _one_life(self, kept: _Kept) -> int:
+        """Start the program, and return its exit code when it has ended."""
+        kept.log_start = self._logs.size(kept.program.name)
+        try:
+            process = self._started(kept)
+        except OSError as exc:
+            self._tell(f"{kept.program.name}: cannot be started: {exc.strerror}")
+            return os.EX_OSERR
+        kept.patience = asyncio.timeout(self._care.start_deadline_s)
+        try:
+            async with kept.patience:
+                return await process.ended()
+        except TimeoutError:
+            seconds = self._care.start_deadline_s
+            self._tell(f"{kept.program.name}: is not ready after {seconds:g} s and is killed")
+            log.fact("launcher.child_late", child=kept.program.name)
+            process.kill()
+            return await process.ended()
+        finally:
+            kept.patience = None
+
+    def _started(self, kept: _Kept) -> Process:
+        output = self._logs.open(kept.program.name)
+        try:
+            process = Process(kept.program.command, self._variables, output, self._lifeline)
+        finally:
+            os.close(output)
+        kept.process = process
+        kept.become(kept.child.started(process.pid, self._now()))
+        log.fact("launcher.child_started", child=kept.program.name)
+        self.changed.set()
+        return process
+
+    def _mourned(self, kept: _Kept, code: int) -> float:
+        """Say that a process ended, and return after how many seconds it is started again."""
+        pause_s = kept.child.pause_s(self._care.back_off, self._chance)
+        name = kept.program.name
+        reason = f"ended with exit code {code}"
+        if code < 0:
+            with suppress(ValueError):
+                word = signal.Signals(-code).name
+                reason = f"was ended by {word}"
+                log.fact("launcher.child_ended", child=name, signal=word, pause_s=pause_s)
+        else:
+            log.fact("launcher.child_ended", child=name, status=code, pause_s=pause_s)
+            said = self._logs.last_line(name, kept.log_start)
+            reason += f" ({said})" if said else ""
+        self._tell(f"{name}: {reason}; it starts again in {pause_s:.1f} s")
+        return pause_s
+
+    async def _stops_within(self, seconds: float) -> bool:
+        """Wait *seconds*; return early, and true, if a stop is wanted."""
+        if seconds <= 0:
+            return self._stopping.is_set()
+        with suppress(TimeoutError):
+            async with asyncio.timeout(seconds):
+                await self._stopping.wait()
+        return self._stopping.is_set()
+
+    def _heard(self, pid: int, lines: frozenset[str]) -> None:
+        """Take what the process *pid* says; strangers are not heard."""
+        for kept in self._kept:
+            if kept.child.pid == pid and "READY=1" in lines:
+                kept.calm()
+                was = kept.child.state
+                kept.become(kept.child.ready())
+                if was is State.STARTING:
+                    self._tell(f"{kept.program.name}: ready (pid {pid})")
+                self.changed.set()
+
+    async def stop(self) -> None:
+        """Let every process drain and leave, in order; returns when the last one has ended."""
+        self._stopping.set()
+        for rank in Leaves:
+            leaving = [kept for kept in self._kept if kept.program.leaves is rank]
+            for kept in leaving:
+                self._tell_to_leave(kept, signal.SIGTERM)
+            for kept in leaving:
+                await kept.ended.wait()
+
+    def _tell_to_leave(self, kept: _Kept, number: signal.Signals) -> None:
+        """Send a signal that means to leave; a program between two lives ends by itself."""
+        kept.calm()
+        if kept.child.pid is not None and kept.process is not None:
+            kept.become(kept.child.told_to_stop())
+            kept.process.send(number)
+
+    async def end_now(self) -> None:
+        """Give every process the second signal, and the kernel's own to those that stay.
+
+        Also right after :meth:`keep` failed or was cancelled: it looks at the processes alone.
+        """
+        self._stopping.set()
+        for kept in self._kept:
+            if kept.child.state is not State.STOPPING:
+                self._tell_to_leave(kept, signal.SIGTERM)
+            # Another number, because two of the same that wait are one.
+            self._tell_to_leave(kept, signal.SIGINT)
+        alive = [kept.process for kept in self._kept if kept.process and not kept.process.has_ended]
+        try:
+            async with asyncio.timeout(self._care.at_once_s):
+                for process in alive:
+                    await process.ended()
+        except TimeoutError:
+            for process in alive:
+                process.kill()
+            for process in alive:
+                await process.ended()
+
+    def close(self) -> None:
+        """Let go of the loop and of the pipe; whoever still runs drains by itself."""
+        self._notify.close()
+        for descriptor in (self._lifeline, self._held):
+            os.close(descriptor)

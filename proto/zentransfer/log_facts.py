@@ -1,0 +1,121 @@
+"""Every fact that a log may hold: how serious it is, and the fields of its line.  Pure.
+
+The rule: what is not in this table is not written.  A fact is named noun.participle; its fields
+have types that nothing personal fits (law 11).
+"""
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from types import MappingProxyType
+from typing import Final, Literal
+
+from zentransfer.log_fields import (
+    CLASS,
+    CODE,
+    COUNT,
+    EXIT_STATUS,
+    MODULE,
+    NODE,
+    PROCESS,
+    REGION,
+    SECONDS,
+    SIGNAL,
+    Field,
+    Text,
+    Word,
+)
+from zentransfer.versions import MISMATCH
+
+Level = Literal["info", "warning", "error"]
+
+
+@dataclass(frozen=True, slots=True)
+class Fact:
+    """How serious a fact is, and the fields that its line may hold."""
+
+    level: Level
+    fields: Mapping[str, Field]
+
+
+def _info(**fields: Field) -> Fact:
+    return Fact("info", fields)
+
+
+def _warning(**fields: Field) -> Fact:
+    return Fact("warning", fields)
+
+
+def _error(**fields: Field) -> Fact:
+    return Fact("error", fields)
+
+
+_CHILD: Final = Text("control|(us|fr|sg)-(ingest|delivery)-[0-9]{1,2}")
+_STAGE: Final = Word("stop_admitting", "drain", "flush_outbox", "give_back_leases", "close")
+
+_COMMAND_END: Final = Word("done", "refused", "failed", "expired")
+_MISMATCH: Final = Text(MISMATCH)
+
+FACTS: Final[Mapping[str, Fact]] = MappingProxyType(
+    {
+        "unregistered": _warning(),
+        # what others say: a library's logger, Python's warnings, errors that nobody caught
+        "library.warning": _warning(logger=MODULE),
+        "library.error": _error(logger=MODULE),
+        "python.warning": _warning(category=CLASS),
+        "python.uncaught": _error(),
+        "python.unraisable": _error(),
+        "thread.uncaught": _error(),
+        # a process of ours, from start to end (zentransfer.service, zentransfer.health)
+        "process.started": _info(),
+        "process.ready": _info(),
+        "process.stopping": _info(),
+        "process.at_once": _warning(),
+        "process.orphaned": _warning(),
+        "process.leave_late": _warning(stage=_STAGE),
+        "process.leave_failed": _error(stage=_STAGE),
+        "process.notify_failed": _warning(),
+        "process.failed": _error(),
+        "process.stray": _error(),
+        "process.left": _info(),
+        "http.failed": _error(),
+        "rpc.failed": _error(),
+        # the one-machine launcher (ops)
+        "launcher.system_ready": _info(),
+        "launcher.child_started": _info(child=_CHILD),
+        "launcher.child_late": _warning(child=_CHILD),
+        "launcher.child_ended": _warning(
+            child=_CHILD, status=EXIT_STATUS, signal=SIGNAL, pause_s=SECONDS
+        ),
+        # the stream between a process of a node and control (edge.link, control.rpc.fleet)
+        "link.up": _info(node=NODE, version=COUNT, dials=COUNT, away_s=SECONDS),
+        "link.down": _warning(node=NODE, reason=CODE, lived_s=SECONDS),
+        "link.away": _warning(node=NODE, reason=CODE),
+        "link.superseded": _error(node=NODE, lived_s=SECONDS, wait_s=SECONDS),
+        "link.version_mismatch": _error(node=NODE, detail=_MISMATCH, wait_s=SECONDS),
+        "link.refused": _error(node=NODE, reason=CODE, wait_s=SECONDS),
+        "link.obey_failed": _error(node=NODE),
+        "link.failed": _error(node=NODE),
+        "fleet.connected": _info(node=NODE, process=PROCESS, version=COUNT),
+        "fleet.disconnected": _info(node=NODE, process=PROCESS, reason=CODE, lived_s=SECONDS),
+        "fleet.refused": _warning(node=NODE, process=PROCESS, reason=CODE),
+        "fleet.version_mismatch": _error(node=NODE, process=PROCESS, detail=_MISMATCH),
+        "fleet.command_ended": _info(node=NODE, process=PROCESS, state=_COMMAND_END),
+        "fleet.late": _warning(region=REGION, node=NODE, process=PROCESS),
+        "fleet.lost": _error(region=REGION, node=NODE, process=PROCESS),
+        "fleet.back": _info(region=REGION, node=NODE, process=PROCESS),
+        "fleet.held": _error(region=REGION),
+        "fleet.quarantined": _error(region=REGION, node=NODE),
+        "fleet.released": _info(region=REGION, node=NODE),
+        "fleet.enabled": _info(region=REGION, node=NODE),
+        # what a node has to tell control (edge.outbox)
+        "outbox.flush_failed": _error(),
+        "outbox.gap": _error(),
+    }
+)
+
+# What every line may hold beside its fields, and the words that structlog keeps for itself.
+_RESERVED: Final = frozenset(
+    {"at", "level", "by", "fact", "dropped", "error", "errno", "causes", "frames"}
+    | {"event", "exc_info"}
+)
+assert not any(_RESERVED & fact.fields.keys() for fact in FACTS.values())

@@ -1,0 +1,56 @@
+from hypothesis import given
+from hypothesis import strategies as st
+
+from edge.duty import Duty
+from edge.link_state import Desired, DesiredState, Observed
+
+STEPS = st.lists(st.sampled_from(["serve", "leave", *DesiredState]))
+
+
+def walk(steps: list[str]) -> Duty:
+    duty = Duty()
+    for step in steps:
+        match step:
+            case "serve":
+                duty.serve()
+            case "leave":
+                duty.leave()
+            case _:
+                duty.obey(Desired(DesiredState(step)))
+    return duty
+
+
+def test_a_process_serves_once_everything_is_up() -> None:
+    duty = Duty()
+    assert duty.check() == (False, "starts")
+    assert duty.observed(0) is Observed.JOINING
+    duty.serve()
+    assert duty.check() == (True, "admits new work")
+    assert duty.observed(3) is Observed.SERVING
+
+
+def test_a_drained_process_says_when_its_last_upload_ended_and_comes_back() -> None:
+    duty = walk(["serve", DesiredState.DRAIN])
+    assert duty.observed(1) is Observed.DRAINING
+    assert duty.observed(0) is Observed.DRAINED
+    assert duty.check() == (False, "the operator wants drain")
+    assert duty.obey(Desired(DesiredState.ACTIVE))
+    assert duty.admits
+
+
+def test_the_same_wish_again_is_no_change() -> None:
+    duty = Duty()
+    assert not duty.obey(Desired(DesiredState.ACTIVE))
+    assert duty.obey(Desired(DesiredState.DISABLED, remaining_s=10))
+    assert not duty.obey(Desired(DesiredState.DISABLED, remaining_s=9))
+
+
+@given(STEPS, STEPS)
+def test_a_process_that_leaves_never_admits_again(before: list[str], after: list[str]) -> None:
+    assert not walk([*before, "leave", *after]).admits
+
+
+@given(STEPS, st.integers(0, 5))
+def test_only_who_admits_says_that_it_serves(steps: list[str], under_way: int) -> None:
+    duty = walk(steps)
+    assert (duty.observed(under_way) is Observed.SERVING) == duty.admits == duty.check()[0]

@@ -1,0 +1,41 @@
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from ops import ports
+from zentransfer.ids import Region
+from zentransfer.limits import PORT_BASE_MAX
+
+bases = st.integers(1, PORT_BASE_MAX)
+some_regions = st.lists(st.sampled_from(Region), min_size=1, unique=True)
+
+
+def test_the_ports_are_those_of_the_contract() -> None:
+    numbers = {port.role: port.number for port in ports.table(8000, Region)}
+    assert numbers == {
+        "control HTTP": 8000,
+        "control gRPC": 8001,
+        "us HTTP": 8100,
+        "us metrics": 8180,
+        "fr HTTP": 8200,
+        "fr metrics": 8280,
+        "sg HTTP": 8300,
+        "sg metrics": 8380,
+    }
+
+
+@given(bases, some_regions)
+def test_no_two_doors_share_a_port_and_each_is_one(base: int, regions: list[Region]) -> None:
+    table = ports.table(base, regions)
+    numbers = [port.number for port in table]
+    assert len(set(numbers)) == len(numbers) == 2 + 2 * len(regions)
+    assert all(0 < number < 65_536 for number in numbers)
+    assert len({port.role for port in table}) == len(table)
+
+
+@pytest.mark.reaches("PORT_BASE_MAX")
+def test_the_highest_base_leaves_room_for_every_passive_range_of_the_contract() -> None:
+    # Passive ranges begin 2,000 ports after one another and hold 1,000 for each ingest process.
+    assert PORT_BASE_MAX + 2_000 * max(ports.INDEX.values()) + 1_000 < 65_536
+    with pytest.raises(AssertionError):
+        ports.control(PORT_BASE_MAX + 1)

@@ -1,0 +1,92 @@
+import asyncio
+import os
+import signal
+from collections.abc import AsyncIterator
+from contextlib import asynccontextmanager
+from pathlib import Path
+
+import pytest
+
+from ops.process import Process
+from tests.support.real_loop import real_loop
+
+pytestmark = pytest.mark.peer
+
+
+@asynccontextmanager
+async def started(command: str, output: Path) -> AsyncIterator[Process]:
+    """Run a line of shell, and end it in any case."""
+    descriptor = os.open(output, os.O_WRONLY | os.O_CREAT | os.O_APPEND)
+    lifeline, held = os.pipe()
+    process = Process(["/bin/sh", "-c", command], {"PATH": os.defpath}, descriptor, lifeline)
+    try:
+        yield process
+    finally:
+        process.kill()
+        await process.ended()
+        for each in (descriptor, lifeline, held):
+            os.close(each)
+
+
+def test_its_output_is_kept_and_its_code_is_told(tmp_path: Path) -> None:
+    async def main() -> None:
+        async with started("echo out; echo err >&2; exit 7", tmp_path / "log") as process:
+            assert await process.ended() == 7
+            assert process.has_ended
+            assert await process.ended() == 7
+            process.send(signal.SIGTERM)  # to nobody, and no error
+
+    real_loop(main())
+    assert (tmp_path / "log").read_text() == "out\nerr\n"
+
+
+def test_a_signal_that_ends_it_is_its_negative_code(tmp_path: Path) -> None:
+    async def main() -> None:
+        async with started("sleep 60", tmp_path / "log") as process:
+            process.send(signal.SIGTERM)
+            assert await process.ended() == -signal.SIGTERM
+
+    real_loop(main())
+
+
+def test_it_has_a_session_of_its_own_and_no_input(tmp_path: Path) -> None:
+    async def main() -> None:
+        async with started("cat; sleep 60", tmp_path / "log") as process:
+            assert os.getsid(process.pid) == process.pid != os.getsid(0)
+
+    real_loop(main())
+
+
+def is_alive(pid: str) -> bool:
+    """Say whether a process runs; one that nobody has collected yet does not."""
+    try:
+        return ") Z " not in Path(f"/proc/{pid}/stat").read_text()
+    except FileNotFoundError:
+        return False
+
+
+def test_what_it_started_itself_is_killed_with_it(tmp_path: Path) -> None:
+    output = tmp_path / "log"
+
+    async def main() -> None:
+        async with started("sleep 60 & echo $!; wait", output) as process:
+            async with asyncio.timeout(10):
+                while not output.read_text():  # noqa: ASYNC110 - a shell sets no event of ours
+                    await asyncio.sleep(0.01)
+                process.kill()
+                assert await process.ended() == -signal.SIGKILL
+                while is_alive(output.read_text().strip()):  # noqa: ASYNC110
+                    await asyncio.sleep(0.01)
+
+    real_loop(main())
+
+
+def test_a_program_that_is_not_there_is_an_error_of_the_kernel(tmp_path: Path) -> None:
+    async def main() -> None:
+        lifeline, held = os.pipe()
+        with pytest.raises(FileNotFoundError):
+            Process([str(tmp_path / "nothing")], {}, lifeline, lifeline)
+        os.close(lifeline)
+        os.close(held)
+
+    real_loop(main())

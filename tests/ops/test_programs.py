@@ -1,0 +1,74 @@
+import tomllib
+from pathlib import Path
+
+from hypothesis import given
+from hypothesis import strategies as st
+
+from control.settings import ControlSettings
+from edge.settings import EdgeSettings
+from ops.programs import Leaves, Place, overriding, plan, toml
+from zentransfer.ids import Region
+
+PLACE = Place(Path("/srv/zt"), 8000, (Region.US, Region.FR), 60.0)
+PLAN = plan(PLACE, "/usr/bin/python3")
+
+
+def test_every_region_has_an_ingest_and_a_delivery_and_control_is_one() -> None:
+    assert [program.name for program in PLAN.programs] == [
+        "control",
+        "us-ingest-0",
+        "us-delivery-0",
+        "fr-ingest-0",
+        "fr-delivery-0",
+    ]
+
+
+def test_a_program_is_started_as_a_module_with_its_own_settings() -> None:
+    commands = {program.name: " ".join(program.command[2:]) for program in PLAN.programs}
+    assert commands["control"] == "-m control --settings /srv/zt/run/control.toml"
+    expected = "-m edge delivery --index 0 --settings /srv/zt/run/fr.toml"
+    assert commands["fr-delivery-0"] == expected
+    # -P: a folder named control where the launcher is started is not run in its place.
+    assert all(program.command[:2] == ("/usr/bin/python3", "-P") for program in PLAN.programs)
+
+
+def test_who_takes_bytes_in_leaves_first_and_control_last() -> None:
+    ranks = {program.name.partition("-")[2]: program.leaves for program in PLAN.programs}
+    assert ranks == {
+        "": Leaves.LAST,
+        "ingest-0": Leaves.FIRST,
+        "delivery-0": Leaves.THEN,
+    }
+    assert Leaves.FIRST < Leaves.THEN < Leaves.LAST
+
+
+def test_readiness_is_asked_where_there_is_a_listener() -> None:
+    urls = {program.name: program.ready_url for program in PLAN.programs}
+    assert urls["control"] == "http://127.0.0.1:8000/readyz"
+    assert urls["fr-ingest-0"] == "http://127.0.0.1:8200/readyz"
+    assert urls["fr-delivery-0"] is None
+
+
+def test_the_planes_accept_what_they_are_given() -> None:
+    edge = EdgeSettings.model_validate(tomllib.loads(toml(PLAN.files["fr.toml"])))
+    assert (edge.region, edge.node, edge.http.port) == (Region.FR, "fr-1", 8200)
+    assert edge.data_dir == Path("/srv/zt/fr")
+    assert edge.control.address == "127.0.0.1:8001"
+    assert edge.drain_deadline_s == 60
+    control = ControlSettings.model_validate(tomllib.loads(toml(PLAN.files["control.toml"])))
+    assert (control.http.port, control.grpc.port) == (8000, 8001)
+
+
+def test_a_variable_that_overrides_the_launcher_is_found_and_others_pass() -> None:
+    names = ["ZT_EDGE_HTTP__PORT", "zt_control_grpc", "ZT_EDGE_NEW", "ZT_UP_BASE", "PATH"]
+    assert overriding(names, PLAN) == ["ZT_EDGE_HTTP__PORT", "zt_control_grpc"]
+
+
+keys = st.from_regex(r"[a-z_]{1,8}", fullmatch=True)
+values = st.text() | st.integers(-(2**53), 2**53) | st.booleans()
+tables = st.dictionaries(keys, values | st.dictionaries(keys, values, max_size=3), max_size=5)
+
+
+@given(tables)
+def test_what_is_written_as_toml_reads_back(table: dict[str, str | dict[str, str]]) -> None:
+    assert tomllib.loads(toml(table)) == table

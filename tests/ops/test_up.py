@@ -1,0 +1,227 @@
+import os
+import signal
+import stat
+import subprocess
+import sys
+import time
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+
+from ops.up import EXIT_HURRIED
+from tests.ops.system import COMMAND, PATIENCE_S, System, free_base, started
+from zentransfer.service import EXIT_CANNOT_START, EXIT_TRY_LATER, inherited
+
+pytestmark = pytest.mark.peer
+
+
+@pytest.fixture(scope="module")
+def system(tmp_path_factory: pytest.TempPathFactory) -> Iterator[System]:
+    with started(tmp_path_factory.mktemp("system") / "var") as running:
+        yield running
+
+
+def up(*words: str | Path, **variables: str) -> subprocess.CompletedProcess[str]:
+    """Run ``zentransfer up`` to its end, which must come soon."""
+    return subprocess.run(
+        [COMMAND, "up", *words],
+        env=inherited() | variables,
+        stdin=subprocess.DEVNULL,
+        capture_output=True,
+        text=True,
+        check=False,
+        timeout=PATIENCE_S,
+    )
+
+
+def test_ready_json_is_private_and_says_where_everything_is(system: System) -> None:
+    document = system.until_ready()
+    assert stat.S_IMODE((system.folder / "ready.json").stat().st_mode) == 0o600
+    assert document["control"]["url"] == f"http://localhost:{system.base}"
+    assert document["edges"]["fr"]["http"] == f"http://127.0.0.1:{system.base + 200}"
+    for name, pid in system.pids().items():
+        line = Path(f"/proc/{pid}/cmdline").read_bytes()
+        assert name.partition("-")[0].encode() in line
+
+
+def test_everything_that_is_kept_is_private(system: System) -> None:
+    found = [path for path in system.folder.rglob("*") if path.is_file()]
+    assert {path.name for path in found} >= {"control.log", "fr-ingest-0.log", "fr.toml", "lock"}
+    assert {stat.S_IMODE(path.stat().st_mode) for path in found} == {0o600}
+
+
+@pytest.mark.parametrize("name", ["control", "ingest-0", "delivery-0"])
+def test_a_killed_process_comes_back_and_ready_json_has_its_pid(system: System, name: str) -> None:
+    system.until_ready()
+    before = system.pids()
+    os.kill(before[name], signal.SIGKILL)
+    system.until(lambda: system.pids().get(name, before[name]) != before[name])
+    after = system.pids()
+    assert {each for each in after if after[each] != before[each]} == {name}
+
+
+def test_a_second_launcher_of_the_folder_is_refused_with_the_pid(system: System) -> None:
+    done = up("--dir", system.folder, "--base", str(system.base))
+    assert done.returncode == EXIT_CANNOT_START
+    assert f"zentransfer up: A launcher (pid {system.process.pid}) already runs" in done.stderr
+    assert system.ready() is not None
+
+
+def test_a_taken_port_is_named_before_anything_starts(system: System, tmp_path: Path) -> None:
+    done = up("--dir", tmp_path / "var", "--base", str(system.base), "--regions", "fr")
+    assert done.returncode == EXIT_CANNOT_START
+    pid = system.pids()["control"]
+    assert f"Port {system.base} (control HTTP) is held by " in done.stderr
+    assert f"(pid {pid})" in done.stderr
+    assert f"port {system.base + 200} (fr HTTP)" in done.stderr
+    assert "--base" in done.stderr
+    assert not (tmp_path / "var/log/control.log").exists()
+
+
+def test_status_says_that_all_is_ready(system: System) -> None:
+    system.until_ready()
+    done = subprocess.run(
+        [COMMAND, "status", "--dir", system.folder],
+        env=inherited(),
+        capture_output=True,
+        text=True,
+        check=False,
+        timeout=PATIENCE_S,
+    )
+    assert done.returncode == 0, done.stdout
+    assert [line.split()[0] for line in done.stdout.splitlines()] == [
+        "process",
+        "control",
+        "fr-ingest-0",
+        "fr-delivery-0",
+    ]
+
+
+def test_ctrl_c_drains_and_leaves_nothing(tmp_path: Path) -> None:
+    with started(tmp_path / "var") as system:
+        system.process.send_signal(signal.SIGINT)
+        code, said = system.ended()
+        assert code == 0, said
+        assert "Draining" in said
+        assert "Everything has stopped." in said
+        assert "no sign-in yet" in said
+        assert "Traceback" not in said
+        assert system.ready() is None
+        assert system.left_over() == []
+
+
+@pytest.mark.parametrize("name", ["ingest-0", "control"])
+def test_a_second_ctrl_c_ends_it_though_a_process_hangs(tmp_path: Path, name: str) -> None:
+    with started(tmp_path / "var", ZT_UP_AT_ONCE_S="1") as system:
+        os.kill(system.pids()[name], signal.SIGSTOP)
+        system.process.send_signal(signal.SIGTERM)
+        system.until(lambda: system.ready() is None)
+        time.sleep(0.3)
+        assert system.process.poll() is None  # it drains, and waits for the one that hangs
+        began = time.perf_counter()
+        system.process.send_signal(signal.SIGINT)
+        code, said = system.ended()
+        assert time.perf_counter() - began < 10
+        assert code == EXIT_HURRIED, said
+        assert system.left_over() == []
+
+
+def test_a_killed_launcher_leaves_no_orphan_and_a_new_one_starts(tmp_path: Path) -> None:
+    with started(tmp_path / "var") as system:
+        pid = system.pids()["control"]
+        os.kill(pid, signal.SIGSTOP)  # one that is slow to leave, and holds its ports
+        system.process.kill()
+        system.process.wait()
+        again = System(system.folder, system.base)
+        try:
+            line = ""
+            while "Waiting for processes of an earlier run" not in line:
+                assert again.process.stdout is not None
+                line = again.process.stdout.readline()
+                assert line, "it ended"
+            os.kill(pid, signal.SIGCONT)
+            again.until_ready()
+            system.until(lambda: system.left_over() == [])
+            again.process.send_signal(signal.SIGINT)
+            assert again.ended()[0] == 0
+        finally:
+            again.close()
+
+
+def test_who_refuses_to_start_ends_all_with_its_own_words(tmp_path: Path) -> None:
+    folder = tmp_path / "var"
+    folder.mkdir()
+    (folder / "fr").touch()  # a file where the node wants its folder
+    with free_base() as base:
+        done = up("--dir", folder, "--base", str(base), "--regions", "fr")
+    assert done.returncode == EXIT_CANNOT_START, done.stdout + done.stderr
+    (line,) = done.stderr.splitlines()
+    assert "zentransfer up: fr-" in line
+    assert f"Cannot make the folder {folder}/fr" in line
+    assert not (folder / "ready.json").exists()
+
+
+def test_what_is_not_ready_in_time_is_named(tmp_path: Path) -> None:
+    with free_base() as base:
+        words = ("--base", str(base), "--regions", "fr", "--timeout", "0.05")
+        done = up("--dir", tmp_path / "var", *words)
+    assert done.returncode == EXIT_TRY_LATER, done.stdout + done.stderr
+    assert "Not everything is ready after 0.05 s: still starting: control" in done.stderr
+    assert "--timeout" in done.stderr
+
+
+@pytest.mark.parametrize(
+    ("variable", "text"),
+    [
+        ("ZT_UP_BSE", "did you mean ZT_UP_BASE"),
+        ("ZT_EDGE_HTTP__PORT", "ZT_EDGE_HTTP__PORT would override what the launcher decides"),
+    ],
+)
+def test_a_wrong_variable_is_named(tmp_path: Path, variable: str, text: str) -> None:
+    done = up("--dir", tmp_path / "var", **{variable: "9000"})
+    assert done.returncode == EXIT_CANNOT_START
+    assert text in done.stderr
+    assert done.stderr.count("\n") == 1
+    assert not (tmp_path / "var").exists()
+
+
+def test_a_wrong_key_in_the_folders_file_is_named(tmp_path: Path) -> None:
+    (tmp_path / "zentransfer.toml").write_text("bas = 9000\n")
+    done = up("--dir", tmp_path)
+    assert done.returncode == EXIT_CANNOT_START
+    assert f"{tmp_path}/zentransfer.toml: bas: no such setting; did you mean base" in done.stderr
+
+
+def test_a_check_prints_the_settings_of_all_and_leaves_nothing(tmp_path: Path) -> None:
+    with free_base() as base:
+        done = up("--dir", tmp_path / "var", "--base", str(base), "--regions", "fr", "--check")
+    assert done.returncode == 0, done.stderr
+    assert f"base = {base}" in done.stdout
+    assert f"port = {base + 200}" in done.stdout
+    assert f'address = "127.0.0.1:{base + 1}"' in done.stdout
+    assert not (tmp_path / "var").exists()
+
+
+def test_a_check_lets_a_plane_refuse_its_own_variables(tmp_path: Path) -> None:
+    with free_base() as base:
+        words = ("--base", str(base), "--regions", "fr", "--check")
+        done = up("--dir", tmp_path / "var", *words, ZT_EDGE_NOED="x")
+    assert done.returncode == EXIT_CANNOT_START
+    assert "ZT_EDGE_NOED: no such setting" in done.stderr
+
+
+@pytest.mark.lab
+def test_a_full_disk_is_named_before_anything_starts(tmp_path: Path) -> None:
+    script = f"mount -t tmpfs -o size=1m none {tmp_path} && exec {sys.executable} -m ops up --dir"
+    done = subprocess.run(
+        ["unshare", "--map-root-user", "--mount", "sh", "-c", f"{script} {tmp_path}/var"],
+        env=inherited() | {"PATH": os.defpath + ":/usr/sbin:/sbin"},
+        capture_output=True,
+        text=True,
+        check=False,
+        timeout=PATIENCE_S,
+    )
+    assert done.returncode == EXIT_CANNOT_START
+    assert "zentransfer up: The disk of" in done.stderr
+    assert "is full: 1 MiB are free and 64 MiB are needed. Make room" in done.stderr

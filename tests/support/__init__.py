@@ -1,0 +1,1 @@
+"""Builders and conformance suites that the tests share; no magic."""
