@@ -3,15 +3,18 @@
 import dataclasses
 import hashlib
 import json
-from typing import Any, cast
+from typing import cast
+
+_ENCODE = json.JSONEncoder(separators=(",", ":"), sort_keys=True).encode
 
 
 def canonical(value: object) -> bytes:
     """Return *value* (a dataclass of text, integers, bytes, tuples and dataclasses) as JSON.
 
-    Keys are sorted and bytes are hexadecimal, so equal values give equal bytes in every process.
+    Equal values give equal bytes in every process.  A field that has its default is left out, so
+    that a field which a later release adds does not change the digests that are kept already.
     """
-    return json.dumps(_plain(value), sort_keys=True, separators=(",", ":")).encode()
+    return _ENCODE(_plain(value)).encode()
 
 
 def digest(value: object) -> bytes:
@@ -20,12 +23,23 @@ def digest(value: object) -> bytes:
 
 
 def _plain(value: object) -> object:
-    if dataclasses.is_dataclass(value) and not isinstance(value, type):
-        named = {field.name: _plain(getattr(value, field.name)) for field in dataclasses.fields(value)}
-        return {"": type(value).__name__, **named}
+    if value is None or isinstance(value, str | int):
+        return value
     if isinstance(value, bytes):
-        return value.hex()
+        return {"bytes": value.hex()}
     if isinstance(value, tuple):
-        return [_plain(item) for item in cast("tuple[Any, ...]", value)]
-    assert value is None or isinstance(value, str | int), f"{type(value)} has no canonical form"
-    return value
+        return [_plain(item) for item in cast("tuple[object, ...]", value)]
+    given = ((name, getattr(value, name), default) for name, default in _fields(type(value)))
+    named = {name: _plain(item) for name, item, default in given if item != default}
+    return {type(value).__name__: named}
+
+
+_KNOWN: dict[type, tuple[tuple[str, object], ...]] = {}  # as many as there are classes
+
+
+def _fields(kind: type) -> tuple[tuple[str, object], ...]:
+    """Return the names and defaults of a dataclass's fields; what has none equals nothing else."""
+    if kind not in _KNOWN:
+        assert dataclasses.is_dataclass(kind), f"{kind} has no canonical form"
+        _KNOWN[kind] = tuple((field.name, field.default) for field in dataclasses.fields(kind))
+    return _KNOWN[kind]

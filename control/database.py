@@ -10,13 +10,14 @@ import asyncio
 import functools
 import os
 import sqlite3
-from collections.abc import AsyncIterator, Iterator, Sequence
+from collections.abc import AsyncGenerator, Generator, Sequence
 from contextlib import asynccontextmanager, contextmanager
 from pathlib import Path
-from typing import Any, Final
+from typing import Final
 
-from sqlalchemy import Engine, Executable, RowMapping, create_engine, event, exc
 from sqlalchemy import Connection as SyncConnection
+from sqlalchemy import Engine, Executable, RowMapping, create_engine, event, exc
+from sqlalchemy.engine.interfaces import DBAPIConnection
 from sqlalchemy.ext.asyncio import AsyncConnection, AsyncEngine, create_async_engine
 from sqlalchemy.pool import StaticPool
 
@@ -64,7 +65,7 @@ class SqliteDatabase:
                 await connection.run_sync(migrate)
 
     @asynccontextmanager
-    async def write(self) -> AsyncIterator[UnitOfWork]:
+    async def write(self) -> AsyncGenerator[UnitOfWork, None]:
         """Open a transaction that commits at its end; see :class:`Database`."""
         async with _admitted(self._turn):
             with _explained():
@@ -72,7 +73,7 @@ class SqliteDatabase:
                     yield UnitOfWork(_FileConnection(connection))
 
     @asynccontextmanager
-    async def read(self) -> AsyncIterator[UnitOfWork]:
+    async def read(self) -> AsyncGenerator[UnitOfWork, None]:
         """Open a transaction that refuses to write; see :class:`Database`."""
         async with _admitted(self._readers):
             with _explained():
@@ -98,14 +99,14 @@ class MemoryDatabase:
         self._turn = asyncio.Lock()
 
     @asynccontextmanager
-    async def write(self) -> AsyncIterator[UnitOfWork]:
+    async def write(self) -> AsyncGenerator[UnitOfWork, None]:
         """Open a transaction that commits at its end; see :class:`Database`."""
         async with _admitted(self._turn):
             with _explained(), self._engine.begin() as connection:
                 yield UnitOfWork(_MemoryConnection(connection))
 
     @asynccontextmanager
-    async def read(self) -> AsyncIterator[UnitOfWork]:
+    async def read(self) -> AsyncGenerator[UnitOfWork, None]:
         """Open a transaction that refuses to write; see :class:`Database`."""
         async with _admitted(self._turn):
             with _explained(), self._engine.begin() as connection:
@@ -136,7 +137,7 @@ class _FileConnection:
         return result.rowcount
 
     @asynccontextmanager
-    async def savepoint(self) -> AsyncIterator[None]:
+    async def savepoint(self) -> AsyncGenerator[None, None]:
         async with self._connection.begin_nested():
             yield
 
@@ -156,7 +157,7 @@ class _MemoryConnection:
         return self._connection.execute(statement, many).rowcount
 
     @asynccontextmanager
-    async def savepoint(self) -> AsyncIterator[None]:
+    async def savepoint(self) -> AsyncGenerator[None, None]:
         with self._connection.begin_nested():
             yield
 
@@ -186,7 +187,7 @@ def _memory_engine(content: bytes | None = None) -> Engine:
 
 def _set_up(engine: Engine, pragmas: Sequence[str], begin: str) -> None:
     @event.listens_for(engine, "connect")
-    def connected(connection: Any, _: object) -> None:  # the driver's own, which has no type
+    def connected(connection: DBAPIConnection, _: object) -> None:
         cursor = connection.cursor()
         for pragma in pragmas:
             cursor.execute(pragma)
@@ -214,7 +215,7 @@ def _template() -> bytes:
 
 
 @asynccontextmanager
-async def _admitted(turn: asyncio.Lock | asyncio.Semaphore) -> AsyncIterator[None]:
+async def _admitted(turn: asyncio.Lock | asyncio.Semaphore) -> AsyncGenerator[None, None]:
     """Hold *turn*; raises ``Error(OVERLOADED)`` when it takes longer than DATABASE_WAIT_S."""
     try:
         async with asyncio.timeout(DATABASE_WAIT_S):
@@ -240,7 +241,7 @@ _WORLD: Final = {
 
 
 @contextmanager
-def _explained() -> Iterator[None]:
+def _explained() -> Generator[None, None, None]:
     """Turn what the disk did into an ``Error`` that says whether waiting helps."""
     try:
         yield

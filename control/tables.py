@@ -6,7 +6,7 @@ names a person or a file is sealed.  Tables are STRICT: SQLite then refuses a te
 belongs, as PostgreSQL does.
 """
 
-from typing import Any, Final
+from typing import Final
 
 from sqlalchemy import (
     BigInteger,
@@ -36,45 +36,52 @@ metadata: Final = MetaData(naming_convention=CONVENTION)
 INT64: Final = BigInteger().with_variant(Integer(), "sqlite")  # STRICT knows no BIGINT
 
 
-def _text(name: str, *items: SchemaItem, **options: Any) -> Column[str]:
-    return Column(name, Text, *items, **{"nullable": False, **options})
+def _text(name: str, *items: SchemaItem, maybe: bool = False, key: bool = False) -> Column[str]:
+    return Column(name, Text, *items, nullable=maybe, primary_key=key)
 
 
-def _int(name: str, *items: SchemaItem, **options: Any) -> Column[int]:
-    return Column(name, INT64, *items, **{"nullable": False, **options})
+def _int(name: str, *items: SchemaItem, maybe: bool = False, key: bool = False) -> Column[int]:
+    return Column(name, INT64, *items, nullable=maybe, primary_key=key)
 
 
-def _bytes(name: str, *items: SchemaItem, **options: Any) -> Column[bytes]:
-    return Column(name, LargeBinary, *items, **{"nullable": False, **options})
+def _bytes(name: str, *, maybe: bool = False) -> Column[bytes]:
+    return Column(name, LargeBinary, nullable=maybe)
 
 
 def _of_account() -> Column[str]:
     return _text("account_id", ForeignKey("account.id"))
 
 
-def _table(name: str, *items: SchemaItem, keyed: bool = False, **options: Any) -> Table:
+def _table(name: str, *items: SchemaItem, keyed: bool = False, counted: bool = False) -> Table:
     """Return a STRICT table; one that is *keyed* is stored by its primary key alone.
 
     A keyed table has no hidden row number, so ``INSERT OR REPLACE`` by that number cannot remove a
-    row behind its triggers.
+    row behind its triggers.  In a *counted* one, a number that was seen never comes again.
     """
-    return Table(name, metadata, *items, sqlite_strict=True, sqlite_with_rowid=not keyed, **options)
+    return Table(
+        name,
+        metadata,
+        *items,
+        sqlite_strict=True,
+        sqlite_with_rowid=not keyed,
+        sqlite_autoincrement=counted,
+    )
 
 
 # -- accounts ------------------------------------------------------------------------------------
 
 account: Final = _table(
     "account",
-    _text("id", primary_key=True),
+    _text("id", key=True),
     _text("state"),
-    _text("pin", nullable=True),
+    _text("pin", maybe=True),
     _int("epoch"),
     _text("limits"),
     _int("created_ms"),
 )
 member: Final = _table(
     "member",
-    _text("id", primary_key=True),
+    _text("id", key=True),
     _of_account(),
     _text("role"),
     _bytes("email_sealed"),
@@ -85,7 +92,7 @@ member: Final = _table(
 )
 destination: Final = _table(
     "destination",
-    _text("id", primary_key=True),
+    _text("id", key=True),
     _of_account(),
     _int("version"),
     _text("kind"),
@@ -93,16 +100,16 @@ destination: Final = _table(
     _text("address"),
     _text("clash"),
     _int("created_ms"),
-    _int("deleted_ms", nullable=True),
+    _int("deleted_ms", maybe=True),
     Index(None, "account_id", "created_ms", "id"),
 )
 workflow: Final = _table(
     "workflow",
-    _text("id", primary_key=True),
+    _text("id", key=True),
     _of_account(),
     _int("version"),
     _int("created_ms"),
-    _int("deleted_ms", nullable=True),
+    _int("deleted_ms", maybe=True),
     Index(None, "account_id", "created_ms", "id"),
 )
 # Old versions stay: an upload record names the version that it was committed under.
@@ -120,7 +127,7 @@ workflow_version: Final = _table(
 )
 credential: Final = _table(
     "credential",
-    _text("id", primary_key=True),
+    _text("id", key=True),
     _of_account(),
     _text("kind"),
     _text("name"),
@@ -131,9 +138,9 @@ credential: Final = _table(
     _int("require_tls"),
     _int("epoch"),
     _int("created_ms"),
-    _int("not_after_ms", nullable=True),
-    _int("revoked_ms", nullable=True),
-    _int("last_used_ms", nullable=True),
+    _int("not_after_ms", maybe=True),
+    _int("revoked_ms", maybe=True),
+    _int("last_used_ms", maybe=True),
     Index(None, "name", unique=True),
     Index(None, "account_id", "created_ms", "id"),
 )
@@ -144,21 +151,21 @@ credential: Final = _table(
 # three refers to another by a foreign key.
 outcome: Final = _table(
     "outcome",
-    _text("upload_id", primary_key=True),
+    _text("upload_id", key=True),
     _text("id"),
     _bytes("fact_digest"),
     _of_account(),
-    _text("credential_id", nullable=True),
+    _text("credential_id", maybe=True),
     _text("state"),
     _text("error"),
     _int("size_bytes"),
-    _bytes("digest", nullable=True),
+    _bytes("digest", maybe=True),
     _text("region"),
     _text("node"),
     _text("door"),
-    _text("name_kid", nullable=True),
-    _bytes("name_sealed", nullable=True),
-    _text("workflow_id", nullable=True),
+    _text("name_kid", maybe=True),
+    _bytes("name_sealed", maybe=True),
+    _text("workflow_id", maybe=True),
     _int("workflow_version"),
     _int("created_ms"),
     _int("ended_ms"),
@@ -168,7 +175,7 @@ outcome: Final = _table(
 )
 delivery: Final = _table(
     "delivery",
-    _text("id", primary_key=True),
+    _text("id", key=True),
     _of_account(),
     _text("upload_id"),
     _text("run_id"),
@@ -185,10 +192,10 @@ delivery: Final = _table(
 )
 receipt: Final = _table(
     "receipt",
-    _text("upload_id", primary_key=True),
+    _text("upload_id", key=True),
     _bytes("fact_digest"),
     _of_account(),
-    _text("run_id", nullable=True),
+    _text("run_id", maybe=True),
     _text("reason"),
     _text("region"),
     _int("size_bytes"),
@@ -211,7 +218,7 @@ event: Final = _table(
     Index(None, "id", unique=True),
     Index(None, "account_id", "upload_id", "number"),
     Index(None, "account_id", "number"),
-    sqlite_autoincrement=True,  # a number that was seen never comes again, also after a purge
+    counted=True,
 )
 
 # -- facts ---------------------------------------------------------------------------------------
@@ -245,7 +252,7 @@ fact_quarantine: Final = _table(
 
 ledger_transaction: Final = _table(
     "ledger_transaction",
-    _text("id", primary_key=True),
+    _text("id", key=True),
     _text("cause"),
     _text("cause_id"),
     _int("at_ms"),
@@ -271,7 +278,7 @@ posting: Final = _table(
 
 snapshot: Final = _table(
     "snapshot",
-    _text("region", primary_key=True),
+    _text("region", key=True),
     _int("version"),
     _bytes("digest"),
     _int("created_ms"),

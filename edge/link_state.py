@@ -7,8 +7,7 @@ has a pause after it, and every pause and every memory has a limit.
 from collections import deque
 from dataclasses import dataclass
 from enum import StrEnum
-from random import Random
-from typing import Final
+from typing import TYPE_CHECKING, Final
 
 from zentransfer.errors import Code
 from zentransfer.ids import CommandID, EpochID, NodeID, ProcessName
@@ -20,6 +19,9 @@ from zentransfer.limits import (
     LINK_RETRY_FIRST_S,
     LINK_RETRY_MAX_S,
 )
+
+if TYPE_CHECKING:
+    from random import Random
 
 # Dialling soon again cannot help: another process has our name, or somebody must act first.
 _FOR_LONG: Final = frozenset(
@@ -123,7 +125,7 @@ class Pace:
     Builders' Library, "Timeouts, retries, and backoff with jitter").
     """
 
-    def __init__(self, random: Random) -> None:
+    def __init__(self, random: "Random") -> None:
         self._random = random
         self._ceiling_s = LINK_RETRY_FIRST_S
 

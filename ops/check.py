@@ -36,15 +36,22 @@ def report(chosen: UpSettings, place: Place, plan: Plan) -> Iterator[str]:
 def _effective(program: Program, place: Place, folder: Path) -> str:
     """Let *program* itself check the settings that it would get."""
     command = [part.replace(str(place.run_folder), str(folder)) for part in program.command]
-    done = subprocess.run(  # noqa: S603 - our own command lines, no shell
-        [*command, "--check"],
-        env=service.inherited(),
-        stdin=subprocess.DEVNULL,
-        capture_output=True,
-        text=True,
-        timeout=CHILD_START_S,
-        check=False,
-    )
+    try:
+        done = subprocess.run(  # noqa: S603 - our own command lines, no shell
+            [*command, "--check"],
+            env=service.inherited(),
+            stdin=subprocess.DEVNULL,
+            capture_output=True,
+            text=True,
+            timeout=CHILD_START_S,
+            check=False,
+        )
+    except subprocess.TimeoutExpired:
+        raise CannotStart(
+            f"{program.name} does not check its settings within {CHILD_START_S:g} s.",
+            "Try again when this machine has less to do.",
+            temporary=True,
+        ) from None
     if done.returncode:
         said = done.stderr.strip().splitlines() or [f"exit code {done.returncode}"]
         raise CannotStart(f"{program.name} would not start: {said[-1]}")

@@ -3,14 +3,16 @@
 The rule: a state changes only by the table below; a pair that is not in it cannot happen.
 """
 
-import random
 from collections.abc import Mapping
 from dataclasses import dataclass, replace
 from enum import StrEnum
 from types import MappingProxyType
-from typing import Final
+from typing import TYPE_CHECKING, Final
 
 from zentransfer.limits import RESTART_FIRST_S, RESTART_MAX_S, RESTART_RESET_S
+
+if TYPE_CHECKING:
+    import random
 
 CANNOT_START: Final = 78  # EX_CONFIG of sysexits.h: the process says that trying again is no use
 
@@ -61,7 +63,7 @@ class BackOff:
     max_s: float = RESTART_MAX_S
     reset_s: float = RESTART_RESET_S
 
-    def pause_s(self, failures: int, chance: random.Random) -> float:
+    def pause_s(self, failures: int, chance: "random.Random") -> float:
         """Return the pause after so many *failures* in a row, with full jitter.
 
         Full jitter: https://aws.amazon.com/blogs/architecture/exponential-backoff-and-jitter/
@@ -117,7 +119,7 @@ class Child:
         """Say whether it refused to start before it ever served: only a person can help."""
         return self.is_misconfigured and not self.has_served
 
-    def pause_s(self, back_off: BackOff, chance: random.Random) -> float:
+    def pause_s(self, back_off: BackOff, chance: "random.Random") -> float:
         """Return how many seconds to wait before the next start.
 
         One that served before and now refuses to start (its settings changed under it) is tried

@@ -73,7 +73,7 @@ def check_room(folder: Path) -> None:
 def _no_room(folder: Path, free: int) -> CannotStart:
     mebibyte = 1024 * 1024
     return CannotStart(
-        f"The disk of {folder} is full: {free // mebibyte} MiB are free and"
+        f"The disk of {folder} is full: {free / mebibyte:.1f} MiB are free and"
         f" {DISK_FREE_BYTES_MIN // mebibyte} MiB are needed.",
         "Make room, or choose a folder on another disk with --dir.",
     )

@@ -1,6 +1,7 @@
 """Options of the whole suite: how many seeds a simulated history is played with."""
 
 import pytest
+from hypothesis import settings
 
 SEEDS = 5  # a test that takes `seed` runs once for each; `make sim SEEDS=200` plays more
 
@@ -15,3 +16,7 @@ def pytest_generate_tests(metafunc: pytest.Metafunc) -> None:
     if "seed" in metafunc.fixturenames:
         seeds = range(metafunc.config.getoption("--seeds"))
         metafunc.parametrize("seed", seeds, ids=lambda seed: f"seed{seed}")
+
+
+settings.register_profile("gate", deadline=None)  # a busy machine is no fault of an example
+settings.load_profile("gate")

@@ -100,7 +100,7 @@ class Credential:
     last_used_ms: int | None = None
 
     def is_good(self, account: Account, now_ms: int) -> bool:
-        """Whether it may be used: not revoked, not over, of this epoch, of an account that lives."""
+        """Whether it may be used: neither revoked, nor over, nor of an account that is closed."""
         return (
             self.revoked_ms is None
             and (self.not_after_ms is None or now_ms < self.not_after_ms)
@@ -139,10 +139,10 @@ def _is_unsafe(part: str) -> bool:
 
 def _is_plain(text: str) -> bool:
     """Whether no character of *text* is a control, half a pair, hidden or a change of direction."""
-    return not any(
-        unicodedata.category(char) in _HIDDEN and char not in _JOINERS for char in text
-    )
+    return not any(unicodedata.category(char) in _HIDDEN and char not in _JOINERS for char in text)
 
 
 _HIDDEN: Final = frozenset({"Cc", "Cf", "Cs", "Zl", "Zp"})
-_JOINERS: Final = frozenset("\u200c\u200d")  # Persian, Indic scripts and emoji are spelled with them
+_JOINERS: Final = frozenset(
+    "\u200c\u200d"
+)  # Persian, Indic scripts and emoji are spelled with them

@@ -6,7 +6,7 @@ revoked credential stays as a row, because uploads refer to it by id.
 
 import dataclasses
 import json
-from collections.abc import Mapping, Sequence
+from collections.abc import Mapping
 from typing import Any, Final
 
 from sqlalchemy import ColumnElement, RowMapping, and_, bindparam, func, insert, or_, select, update
@@ -63,8 +63,7 @@ class AccountStore:
 
     async def allowed_in(self, region: Region) -> list[Account]:
         """Return the accounts that may use *region*: those pinned to it and those not pinned."""
-        allowed = or_(account.c.pin.is_(None), account.c.pin == region)
-        rows = await self._connection.rows(select(account).where(allowed).order_by(account.c.id))
+        rows = await self._connection.rows(select(account).where(in_region(region)))
         return list(map(_account, rows))
 
     async def add_member(self, new: Member) -> None:
@@ -86,23 +85,24 @@ class AccountStore:
     ) -> list[Credential]:
         """Return up to *count* credentials of *owner* that are not revoked, oldest first."""
         order = (credential.c.created_ms, credential.c.id)
-        statement = page(select(credential).where(_live([owner])), order, count, after)
+        statement = page(select(credential).where(_live(owner)), order, count, after)
         return list(map(_credential, await self._connection.rows(statement)))
 
     async def count_credentials(self, owner: AccountID) -> int:
         """Return how many credentials of *owner* are not revoked."""
         statement = select(func.count().label("count")).select_from(credential)
-        rows = await self._connection.rows(statement.where(_live([owner])))
+        rows = await self._connection.rows(statement.where(_live(owner)))
         return int(rows[0]["count"])
 
-    async def all_credentials(self, owners: Sequence[AccountID]) -> list[Credential]:
-        """Return the credentials of all *owners* that are not revoked."""
-        rows = await self._connection.rows(select(credential).where(_live(owners)))
-        return list(map(_credential, rows))
+    async def all_credentials(self, region: Region) -> list[Credential]:
+        """Return the credentials, not revoked, of all accounts that may use *region*."""
+        statement = select(credential).join(account).where(in_region(region))
+        live = statement.where(credential.c.revoked_ms.is_(None))
+        return list(map(_credential, await self._connection.rows(live)))
 
     async def revoke(self, owner: AccountID, wanted: CredentialID, now_ms: int) -> bool:
         """Revoke a credential of *owner*; return whether there was one to revoke."""
-        put = update(credential).where(_live([owner]), credential.c.id == wanted)
+        put = update(credential).where(_live(owner), credential.c.id == wanted)
         return await self._connection.change(put.values(revoked_ms=now_ms)) > 0
 
     async def used(self, last_ms: Mapping[CredentialID, int]) -> None:
@@ -120,8 +120,13 @@ class AccountStore:
         await self._connection.change(put, rows)
 
 
-def _live(owners: Sequence[AccountID]) -> ColumnElement[bool]:
-    return and_(credential.c.account_id.in_(owners), credential.c.revoked_ms.is_(None))
+def in_region(region: Region) -> ColumnElement[bool]:
+    """Return the predicate on accounts for those that may use *region*."""
+    return or_(account.c.pin.is_(None), account.c.pin == region)
+
+
+def _live(owner: AccountID) -> ColumnElement[bool]:
+    return and_(credential.c.account_id == owner, credential.c.revoked_ms.is_(None))
 
 
 def _account(row: RowMapping) -> Account:

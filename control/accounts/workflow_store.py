@@ -6,17 +6,17 @@ time, and so do old versions, because uploads and deliveries refer to them.
 
 import dataclasses
 import json
-from collections.abc import Sequence
 from typing import Any, Final
 
 from sqlalchemy import ColumnElement, RowMapping, Table, and_, func, insert, select, update
 
 from control.accounts.destinations import Clash, Destination, DestinationKind
+from control.accounts.store import in_region
 from control.accounts.workflows import Condition, ConditionKind, Plan, Rule, Workflow
 from control.connection import Connection
 from control.paging import Position, page
-from control.tables import destination, workflow, workflow_version
-from zentransfer.ids import AccountID, DestinationID, WorkflowID
+from control.tables import account, destination, workflow, workflow_version
+from zentransfer.ids import AccountID, DestinationID, Region, WorkflowID
 
 _CURRENT: Final = select(
     workflow,
@@ -49,20 +49,21 @@ class WorkflowStore:
     ) -> list[Destination]:
         """Return up to *count* destinations of *owner*, oldest first."""
         order = (destination.c.created_ms, destination.c.id)
-        mine = select(destination).where(_present(destination, [owner]))
+        mine = select(destination).where(_present(destination, owner))
         rows = await self._connection.rows(page(mine, order, count, after))
         return list(map(_destination, rows))
 
-    async def all_destinations(self, owners: Sequence[AccountID]) -> list[Destination]:
-        """Return the destinations of all *owners*."""
-        statement = select(destination).where(_present(destination, owners))
-        return list(map(_destination, await self._connection.rows(statement)))
+    async def all_destinations(self, region: Region) -> list[Destination]:
+        """Return the destinations of all accounts that may use *region*."""
+        statement = select(destination).join(account).where(in_region(region))
+        present = statement.where(destination.c.deleted_ms.is_(None))
+        return list(map(_destination, await self._connection.rows(present)))
 
     async def maybe_destination(
         self, owner: AccountID, wanted: DestinationID
     ) -> Destination | None:
         """Return a destination of *owner*, or ``None``."""
-        mine = and_(_present(destination, [owner]), destination.c.id == wanted)
+        mine = and_(_present(destination, owner), destination.c.id == wanted)
         rows = await self._connection.rows(select(destination).where(mine))
         return next(map(_destination, rows), None)
 
@@ -70,7 +71,7 @@ class WorkflowStore:
         self, owner: AccountID, wanted: DestinationID, now_ms: int
     ) -> bool:
         """Remove a destination of *owner*; return whether there was one."""
-        mine = and_(_present(destination, [owner]), destination.c.id == wanted)
+        mine = and_(_present(destination, owner), destination.c.id == wanted)
         put = update(destination).where(mine).values(deleted_ms=now_ms)
         return await self._connection.change(put) > 0
 
@@ -92,7 +93,7 @@ class WorkflowStore:
     async def put_version(self, new: Workflow, now_ms: int) -> None:
         """Add the next version of a workflow and make it the current one."""
         await self._connection.change(insert(workflow_version), [_version(new, now_ms)])
-        mine = and_(_present(workflow, [new.account_id]), workflow.c.id == new.id)
+        mine = and_(_present(workflow, new.account_id), workflow.c.id == new.id)
         await self._connection.change(update(workflow).where(mine).values(version=new.version))
 
     async def workflows(
@@ -100,22 +101,23 @@ class WorkflowStore:
     ) -> list[Workflow]:
         """Return up to *count* workflows of *owner* at their current version, oldest first."""
         order = (workflow.c.created_ms, workflow.c.id)
-        mine = _CURRENT.where(_present(workflow, [owner]))
+        mine = _CURRENT.where(_present(workflow, owner))
         return list(map(_workflow, await self._connection.rows(page(mine, order, count, after))))
 
-    async def all_workflows(self, owners: Sequence[AccountID]) -> list[Workflow]:
-        """Return the workflows of all *owners* at their current version."""
-        rows = await self._connection.rows(_CURRENT.where(_present(workflow, owners)))
-        return list(map(_workflow, rows))
+    async def all_workflows(self, region: Region) -> list[Workflow]:
+        """Return the current workflows of all accounts that may use *region*."""
+        statement = _CURRENT.join(account, account.c.id == workflow.c.account_id)
+        present = statement.where(in_region(region), workflow.c.deleted_ms.is_(None))
+        return list(map(_workflow, await self._connection.rows(present)))
 
     async def maybe_workflow(self, owner: AccountID, wanted: WorkflowID) -> Workflow | None:
         """Return a workflow of *owner* at its current version, or ``None``."""
-        mine = and_(_present(workflow, [owner]), workflow.c.id == wanted)
+        mine = and_(_present(workflow, owner), workflow.c.id == wanted)
         return next(map(_workflow, await self._connection.rows(_CURRENT.where(mine))), None)
 
     async def remove_workflow(self, owner: AccountID, wanted: WorkflowID, now_ms: int) -> bool:
         """Remove a workflow of *owner*; return whether there was one."""
-        mine = and_(_present(workflow, [owner]), workflow.c.id == wanted)
+        mine = and_(_present(workflow, owner), workflow.c.id == wanted)
         put = update(workflow).where(mine).values(deleted_ms=now_ms)
         return await self._connection.change(put) > 0
 
@@ -125,12 +127,12 @@ class WorkflowStore:
 
     async def _count(self, table: Table, owner: AccountID) -> int:
         statement = select(func.count().label("count")).select_from(table)
-        rows = await self._connection.rows(statement.where(_present(table, [owner])))
+        rows = await self._connection.rows(statement.where(_present(table, owner)))
         return int(rows[0]["count"])
 
 
-def _present(table: Table, owners: Sequence[AccountID]) -> ColumnElement[bool]:
-    return and_(table.c.account_id.in_(owners), table.c.deleted_ms.is_(None))
+def _present(table: Table, owner: AccountID) -> ColumnElement[bool]:
+    return and_(table.c.account_id == owner, table.c.deleted_ms.is_(None))
 
 
 def _version(new: Workflow, now_ms: int) -> dict[str, object]:

@@ -89,7 +89,7 @@ def moved(unit: Unit, amount: int, *, debit: str, credit: str) -> tuple[Posting,
 
 
 def corrected(wrong: Transaction, at_ms: int) -> Transaction:
-    """Return the transaction that takes back *wrong*; the same one however often it is asked for."""
+    """Return the transaction that takes back *wrong*; asked for again, the same one."""
     turned = tuple(posting.turned() for posting in wrong.postings)
     return Transaction(Cause.CORRECTION, wrong.id, at_ms, turned)
 

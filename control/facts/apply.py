@@ -22,8 +22,8 @@ class Applied:
     """What to tell the node once the transaction is committed, and what else came of the batch.
 
     ``sequence`` is the highest one without a gap; ``resume_from`` is where to send again from when
-    there is one, else ``None``.  ``new`` counts the facts that were applied now, ``aside`` are those
-    that were set aside; ``missed`` are credentials that a node did not know.
+    there is one, else ``None``.  ``new`` counts the facts that were applied now, ``aside`` are
+    those that were set aside; ``missed`` are credentials that a node did not know.
     """
 
     sequence: int
@@ -86,7 +86,9 @@ async def resume(
 
 async def _known(uow: UnitOfWork, facts: Sequence[Fact]) -> Known:
     bodies = [fact.body for fact in facts]
-    named = [body for body in bodies if isinstance(body, Outcome | DeliveryChange | DeletionReceipt)]
+    named = [
+        body for body in bodies if isinstance(body, Outcome | DeliveryChange | DeletionReceipt)
+    ]
     return await uow.uploads.known(
         accounts={body.account_id for body in named},
         uploads=uploads_named(facts),
@@ -128,5 +130,3 @@ async def _write(uow: UnitOfWork, node: NodeID, writes: Writes, now_ms: int) -> 
     await uow.uploads.add_receipts(writes.receipts, now_ms)
     await uow.uploads.add_events(writes.events, now_ms)
     await uow.accounts.used(writes.used)
-
-

@@ -224,16 +224,17 @@ def _identity(change: DeliveryChange) -> tuple[str, ...]:
     return (change.account_id, change.upload_id, change.run_id, change.destination_id)
 
 
-def _event(
-    fact: Fact, body: Outcome | DeliveryChange | DeletionReceipt, mark: bytes
-) -> NewEvent:
-    match body:
-        case Outcome():
-            kind, detail = f"upload.{body.state}", body.error
-        case DeliveryChange():
-            kind = f"delivery.{body.state}"
-            detail = " ".join(filter(None, (body.delivery_id, body.error)))
-        case DeletionReceipt():
-            kind, detail = "content.destroyed", str(body.reason)
+def _event(fact: Fact, body: Outcome | DeliveryChange | DeletionReceipt, mark: bytes) -> NewEvent:
+    kind, detail = _told(body)
     return NewEvent(fact.id, mark, body.account_id, body.upload_id, kind, detail, fact.at_ms)
 
+
+def _told(body: Outcome | DeliveryChange | DeletionReceipt) -> tuple[str, str]:
+    """Return how the timeline tells a fact: what happened, and what to know of it."""
+    match body:
+        case Outcome():
+            return f"upload.{body.state}", body.error
+        case DeliveryChange():
+            return f"delivery.{body.state}", " ".join(filter(None, (body.delivery_id, body.error)))
+        case DeletionReceipt():
+            return "content.destroyed", str(body.reason)

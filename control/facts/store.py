@@ -61,7 +61,9 @@ class FactStore:
         """
         if not aside:
             return
-        rows = await self._connection.rows(select(func.count().label("n")).select_from(fact_quarantine))
+        rows = await self._connection.rows(
+            select(func.count().label("n")).select_from(fact_quarantine)
+        )
         room = max(FACT_QUARANTINE_MAX - int(rows[0]["n"]), 0)
         kept = [
             {

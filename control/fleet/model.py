@@ -261,7 +261,8 @@ class Fleet:
         """Mark who is late and lost; never more than half of a region lost at control's own word.
 
         When most of a region falls silent at once, the likelier fault is control's own network:
-        what would pass the half stays late, and somebody is told.
+        what would pass the half stays late, and somebody is told. So the only node of a region is
+        never lost: an operator disables it, or geo's own measurements pass it by.
         """
         now = {node.name: node.observed() for node in nodes if any(node.known())}
         gone = {

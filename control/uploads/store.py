@@ -136,10 +136,7 @@ class UploadStore:
         """Return the newest events of an upload of *owner*, the oldest of them first."""
         mine = and_(event.c.account_id == owner, event.c.upload_id == upload)
         statement = (
-            select(event)
-            .where(mine)
-            .order_by(event.c.number.desc())
-            .limit(UPLOAD_EVENTS_SHOWN_MAX)
+            select(event).where(mine).order_by(event.c.number.desc()).limit(UPLOAD_EVENTS_SHOWN_MAX)
         )
         newest = [_event(row) for row in await self._connection.rows(statement)]
         return sorted(newest, key=lambda one: (one.at_ms, one.number))

@@ -30,10 +30,9 @@ from edge.sinks.log_parts import (
     RECORD_BYTES,
     Parts,
     Rules,
-    is_segment_name,
+    fence_in,
     read_fully,
     refusals,
-    segment_fence,
     segment_name,
 )
 from edge.sinks.log_reader import LogReader
@@ -198,13 +197,13 @@ class LogSink:
         with suppress(OSError):  # the next claim, or the end of the upload, removes them
             for path in self._segment_paths(record.upload):
                 name = PurePosixPath(path).name
-                if name not in listed and segment_fence(name) < record.fence:
+                if name not in listed and (fence_in(name) or 0) < record.fence:
                     self._parts.disk.unlink(path)
 
     def _segment_paths(self, upload: UploadID) -> list[str]:
         folder = self._records.folder(upload)
         names = self._parts.disk.names(folder)
-        return [f"{folder}/{name}" for name in names if is_segment_name(name)]
+        return [f"{folder}/{name}" for name in names if fence_in(name) is not None]
 
     async def _overwrite_header(self, path: str) -> None:
         """Destroy a segment's sealed key: whatever copies of the ciphertext exist, none opens.

@@ -16,7 +16,7 @@ from edge.sinks.records import Records
 from zentransfer.disk import Disk, File
 from zentransfer.ids import RandomBytes, UploadID
 
-_SEGMENT_NAME: Final = re.compile("[0-9]+-[0-9]+[.]seg")
+_SEGMENT_NAME: Final = re.compile("[0-9]+-([0-9]+)[.]seg([.]new)?")
 
 RECORD_BYTES: Final = 262_144
 """A full record: 128 to 512 KiB measured equal to or better than 1 MiB, with less memory."""
@@ -81,18 +81,19 @@ class Parts:
 
 
 def segment_name(number: int, fence: int) -> str:
-    """Return the name of a segment's file in the upload's folder."""
+    """Return the name of a listed segment's file in the upload's folder."""
     return f"{number}-{fence}.seg"
 
 
-def is_segment_name(name: str) -> bool:
-    """Say whether a file in an upload's folder is a segment."""
-    return _SEGMENT_NAME.fullmatch(name) is not None
+def unlisted(path: str) -> str:
+    """Return the name that a segment bears until it is listed."""
+    return f"{path}.new"
 
 
-def segment_fence(name: str) -> int:
-    """Return the fence in the name of a segment's file."""
-    return int(name.removesuffix(".seg").partition("-")[2])
+def fence_in(name: str) -> int | None:
+    """Return the fence in the name of a segment's file; None for another kind of file."""
+    found = _SEGMENT_NAME.fullmatch(name)
+    return int(found[1]) if found else None
 
 
 def read_fully(file: File, into: memoryview, position: int) -> int:

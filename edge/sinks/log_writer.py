@@ -20,7 +20,7 @@ from edge.seal.manifest import (
 )
 from edge.seal.record import Assembler, RecordKeys, Walked
 from edge.sinks.base import NO_ENDING, NOTHING, Fenced, SinkError
-from edge.sinks.log_parts import Parts
+from edge.sinks.log_parts import Parts, unlisted
 from edge.sinks.records import Found, Transition, sink_error
 from zentransfer.disk import File
 from zentransfer.errors import Code
@@ -109,7 +109,6 @@ class LogWriter:
         self._record = found.value
         self._is_unborn = found.version == UNBORN
         self._is_listed = False
-        self._may_be_listed = False  # a change that was cancelled may have listed it
         self._path = parts.path(found.value.upload, place.number, place.fence)
         self._file: File | None = None
         self._is_open = True
@@ -207,9 +206,9 @@ class LogWriter:
             with suppress(OSError):  # what is not given back now goes with the file
                 self._give_back(self._file, self._assembler.walked.position)
         self._end()
-        if self._file is not None and not self._may_be_listed:
+        if self._file is not None and not self._is_listed:
             with suppress(OSError):  # the next claim removes it
-                self._parts.disk.unlink(self._path)
+                self._parts.disk.unlink(unlisted(self._path))
 
     # The file.
 
@@ -224,7 +223,7 @@ class LogWriter:
 
     def _opened_file(self) -> File:
         if self._file is None:
-            self._file = self._parts.disk.create(self._path)
+            self._file = self._parts.disk.create(unlisted(self._path))
         return self._file
 
     def _allocate(self, file: File, end: int) -> None:
@@ -304,17 +303,12 @@ class LogWriter:
         self._told = walked.written
 
     async def _swap(self, transition: Transition) -> None:
-        was, self._may_be_listed = self._may_be_listed, True
-        try:
-            found = await self._parts.records.swap(
-                self._record.upload,
-                transition,
-                flush_names=not self._is_listed,
-                prepared=self._is_unborn,
-            )
-        except Fenced:
-            self._may_be_listed = was
-            raise
+        found = await self._parts.records.swap(
+            self._record.upload,
+            transition,
+            rename=None if self._is_listed else (unlisted(self._path), self._path),
+            prepared=self._is_unborn,
+        )
         self._record = found.value
         self._is_listed = True
         self._is_unborn = False

@@ -1,7 +1,8 @@
 """Upload records in files: read, and changed one at a time under a lock.
 
-The rule: **the names in an upload's folder change and become durable under its lock only**, and a
-change that failed is taken back, so that nobody sees a record that a power loss would undo.
+The rules: **the names that matter in an upload's folder change and become durable under its lock
+only**, because the failed flush of one would lose the changes of another, whose own flush then says
+ok; and a change that failed is taken back, so that nobody sees what a power loss would undo.
 """
 
 import errno
@@ -79,14 +80,14 @@ class Records:
         upload: UploadID,
         transition: Transition,
         *,
-        flush_names: bool = False,
+        rename: tuple[str, str] | None = None,
         prepared: bool = False,
     ) -> Found:
         """Change the record by *transition*; durable when it returns.
 
-        With *flush_names* the names in the folder become durable before the record does, which
-        may speak of them.  A transition that returns the record itself changes nothing, but what
-        is there is durable then.  *prepared* says that ``prepare`` made the folder of a new record.
+        *rename* gives a file of the folder its lasting name, durable before the record is, which
+        speaks of it.  A transition that returns the record itself changes nothing, but what is
+        there is durable then.  *prepared* says that ``prepare`` made the folder of a new record.
         Raises what *transition* raises, and :class:`SinkError`.
         """
         with sink_errors("change the record"):
@@ -99,7 +100,8 @@ class Records:
                 version = Version(before.version + 1 if before else 1)
                 if before is None and not prepared:
                     await self._make_folder(upload)
-                if flush_names:
+                if rename is not None:
+                    self._disk.rename(*rename)
                     await self._disk.flush_folder(self.folder(upload))
                 await self._replace(upload, before, pack_record(after, version))
                 return Versioned(after, version)

@@ -31,7 +31,7 @@ DISK_LOCK_WAIT_S: Final = 10.0  # seconds: holders flush twice at most, so this 
 # --- fleet: rpc, link, snapshot ---
 
 RPC_MESSAGE_BYTES_MAX: Final = 4_194_304  # bytes: gRPC's own default; bulk goes in parts of 1 MiB
-RPC_CALLS_MAX: Final = 512  # calls: at once, of a whole fleet; each process holds one stream
+RPC_CALLS_MAX: Final = 256  # calls: at once, of a whole fleet; each process holds one stream
 RPC_STREAMS_MAX: Final = 64  # streams: that one process has dialled; it needs one or two
 RPC_CODE_CHARS_MAX: Final = 40  # characters: a word of the error table has at most 20
 RPC_RETRY_AFTER_S_MAX: Final = 3_600.0  # seconds: a longer wait is a mistake of the peer
@@ -96,6 +96,11 @@ NAMES_BYTES_MAX: Final = 16_384  # bytes: names and metadata of one upload, as l
 UPLOAD_RECORD_BYTES_MAX: Final = 262_144  # bytes: every segment that there can be, and the names
 KEY_FILE_BYTES_MAX: Final = 65_536  # bytes: a bigger one is no key file of ours
 
+REMOTE_NAME_BYTES_MAX: Final = 255  # bytes: of one name; what ext4, XFS and most others hold
+DELIVERY_STALE_PARTS_MAX: Final = 1_000  # parts: of earlier attempts that an attempt looks for
+DELIVERY_CLASHES_MAX: Final = 1_000  # names: with a number, tried for files of one name
+FOLDER_THREADS: Final = 4  # threads: of one folder; one that hangs holds up its own folder only
+
 # --- control ---
 
 DATABASE_BUSY_MS: Final = 5_000  # milliseconds: another process that holds the file's lock
@@ -121,6 +126,9 @@ ACCOUNT_DESTINATIONS_MAX: Final = 100  # destinations: of one account
 ACCOUNT_WORKFLOWS_MAX: Final = 100  # workflows: of one account
 ACCOUNT_CREDENTIALS_MAX: Final = 1_000  # credentials: of one account, one per camera and program
 ACCOUNT_KEYS_CACHED_MAX: Final = 1_024  # keys: kept in memory; another costs one small read
+
+FIRST_ACCOUNT_BYTES_MAX: Final = 8_192  # bytes: ids, secrets and a path
+PROBE_S: Final = 10.0  # seconds: that a trial of a destination may take
 
 SNAPSHOT_HISTORY_MAX: Final = 32  # versions: that a delta can start from; older ones fetch it all
 
@@ -150,7 +158,7 @@ PORT_BASE_MAX: Final = 24_000  # port: the highest passive range of FTP still en
 RESTART_FIRST_S: Final = 0.5  # seconds: the pause after a first death is drawn from 0 to this
 RESTART_MAX_S: Final = 30.0  # seconds: doubled at each death in a row up to this
 RESTART_RESET_S: Final = 60.0  # seconds: who lived as long starts again as if it never died
-CHILD_START_S: Final = 30.0  # seconds: a process that is not ready by then is started anew
+CHILD_START_S: Final = 60.0  # seconds: a process that is not ready by then is started anew
 CHILD_AT_ONCE_S: Final = 3.0  # seconds: from the second signal to the kernel's own
 CHILD_LOG_BYTES_MAX: Final = 8_388_608  # bytes: then the log becomes `.1` and begins again
 CHILD_LAST_LINE_BYTES_MAX: Final = 2_048  # bytes: what is searched for a dead one's last words

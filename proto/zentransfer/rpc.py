@@ -8,8 +8,14 @@ leave this module (law 11).
 import asyncio
 import ipaddress
 import re
-from collections.abc import AsyncGenerator, AsyncIterator, Callable, Sequence
-from contextlib import asynccontextmanager
+from collections.abc import AsyncGenerator, AsyncIterator, Callable, Generator, Sequence
+from contextlib import (
+    AbstractContextManager,
+    asynccontextmanager,
+    contextmanager,
+    suppress,
+)
+from contextvars import ContextVar
 from typing import Any, Final, TypeVar, cast
 
 import grpc
@@ -22,6 +28,7 @@ from zentransfer.limits import (
     RPC_CALLS_MAX,
     RPC_CODE_CHARS_MAX,
     RPC_DEADLINE_S,
+    RPC_HANDLER_S,
     RPC_MESSAGE_BYTES_MAX,
     RPC_RETRY_AFTER_S_MAX,
     RPC_RETURN_S,
@@ -109,9 +116,9 @@ async def server(
 ) -> AsyncGenerator[int]:
     """Serve on *address*, "host:port", port 0 for a free one; yields the port.
 
-    *register* adds the services. Leaving ends what still runs after ``RPC_STOP_S``. Raises
-    :class:`CannotStart`: the port is taken, the address is malformed, or it is off this machine
-    and there are no credentials.
+    *register* adds the services. Leaving ends what still runs after ``RPC_STOP_S``, and waits until
+    it has ended. Raises :class:`CannotStart`: the port is taken, the address is malformed, or it is
+    off this machine and there are no credentials.
     """
     host, port = _split(address)
     if credentials is None:
@@ -131,11 +138,48 @@ async def server(
             f"Port {port} on {host} is taken, or the address is not one of this machine.",
             "Stop the program that holds it, or set another address.",
         ) from None
+    calls = _Running()
+    before = _RUNNING.set(calls)  # for the tasks of this server, which start() gives our context
     await instance.start()
+    _RUNNING.reset(before)
     try:
         yield bound
     finally:
         await instance.stop(RPC_STOP_S)
+        await calls.ended()
+
+
+class _Running:
+    """The calls that one server is answering: grpc.aio's own stop does not wait for their ends."""
+
+    def __init__(self) -> None:
+        self._count = 0
+        self._changed = asyncio.Event()
+
+    @contextmanager
+    def one(self) -> Generator[None]:
+        self._count += 1
+        try:
+            yield
+        finally:
+            self._count -= 1
+            self._changed.set()
+
+    async def ended(self) -> None:
+        """Return when none is left, or has had its time."""
+        with suppress(TimeoutError):
+            async with asyncio.timeout(RPC_HANDLER_S + RPC_STOP_S):
+                while self._count:
+                    self._changed.clear()
+                    await self._changed.wait()
+
+
+_RUNNING: Final[ContextVar[_Running]] = ContextVar("_RUNNING")
+
+
+def running() -> AbstractContextManager[None]:
+    """Count as a call that its server waits for when it stops."""
+    return _RUNNING.get(_Running()).one()
 
 
 def _split(address: str) -> tuple[str, int]:
@@ -262,8 +306,9 @@ async def answering(context: "grpc.aio.ServicerContext[Any, Any]") -> AsyncGener
     if left < RPC_WORK_S_MIN:
         await abort(context, Error(Code.TIMEOUT, "Too little time was left to begin"))
     try:
-        async with asyncio.timeout(left):
-            yield left
+        with running():
+            async with asyncio.timeout(left):
+                yield left
     except grpc.aio.AbortError:
         raise
     except TimeoutError:

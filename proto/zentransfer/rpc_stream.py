@@ -13,7 +13,7 @@ from typing import Any, Generic, Self, TypeVar, cast
 
 import grpc
 import grpc.aio
-from google.protobuf.message import Message
+from google.protobuf.message import DecodeError, Message
 
 from zentransfer.errors import Code, Error
 from zentransfer.limits import (
@@ -23,13 +23,14 @@ from zentransfer.limits import (
     RPC_MESSAGE_BYTES_MAX,
     RPC_STREAMS_MAX,
 )
-from zentransfer.rpc import abort, closed_by, refusal
+from zentransfer.rpc import abort, closed_by, refusal, running
 from zentransfer.stream import Handler, StreamClosed
 
 Out = TypeVar("Out", bound=Message)
 In = TypeVar("In", bound=Message)
 Item = TypeVar("Item")
 
+_UNREADABLE = "the peer sent what cannot be read"
 _ACCEPTED_KEY = "zt-accepted"  # first metadata of an accepted stream: only our handler sends it
 
 
@@ -67,11 +68,6 @@ class _Place(Generic[Item]):
         await self._until(lambda: self._item is None)
         if self._item is not None:
             raise self._ended()
-
-    async def empty(self) -> None:
-        """Return when the place is free, also after the end."""
-        while self._item is not None:
-            await self._next()
 
     def clear(self) -> None:
         """Free the place."""
@@ -166,13 +162,11 @@ class GrpcServerStream(_GrpcStream[Out, In]):
         """End the stream; the peer is told when the handler has returned."""
         self._close_here()
 
-    async def flushed(self) -> None:
-        """Return when what was sent is on its way, or can not be any more."""
-        await self._before.empty()
-
     async def _read(self) -> In:
         try:
             message = cast("object", await self._context.read())
+        except DecodeError:
+            raise StreamClosed(_UNREADABLE) from None
         except (grpc.aio.BaseError, asyncio.InvalidStateError):
             raise StreamClosed("the peer is gone") from None
         if not isinstance(message, Message):  # grpc.aio.EOF
@@ -195,7 +189,8 @@ async def served(
     A peer that is gone, and a server that stops, end the stream under the handler, which then has
     ``RPC_HANDLER_S`` before it is cancelled. The handler's :class:`Error` reaches the peer.
     """
-    fault = await _Serving(context, handler).run()
+    with running():
+        fault = await _Serving(context, handler).run()
     if fault is not None:
         await abort(context, refusal(fault))
     nothing: tuple[Message, ...] = ()
@@ -224,8 +219,6 @@ class _Serving:
             group.create_task(self._handle())
             try:
                 await self._is_over.wait()
-                if self._fault is None:
-                    await self._stream.flushed()
             except asyncio.CancelledError:  # how grpc.aio says that the peer is gone
                 self._stream.end(StreamClosed("the peer is gone"))
                 with suppress(TimeoutError):
@@ -277,7 +270,6 @@ class GrpcClientStream(_GrpcStream[Out, In]):
         try:
             with suppress(TimeoutError, asyncio.InvalidStateError):
                 async with asyncio.timeout(RPC_CLOSE_S):
-                    await self._before.empty()
                     await self._call.done_writing()
                     await self._is_over.wait()
         finally:
@@ -307,6 +299,9 @@ class GrpcClientStream(_GrpcStream[Out, In]):
             raise _end_of(failure) from None
         except asyncio.CancelledError:
             raise await self._why_cancelled() from None
+        if message is None:  # so grpc.aio's client says that it could not be parsed
+            self._call.cancel()
+            raise StreamClosed(_UNREADABLE)
         if not isinstance(message, Message):  # grpc.aio.EOF
             raise await self._why_closed()
         return cast("In", message)

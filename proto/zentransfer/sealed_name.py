@@ -8,7 +8,6 @@ put in the place of another.
 from dataclasses import dataclass
 from typing import Final
 
-import msgpack
 from cryptography.exceptions import InvalidTag
 from cryptography.hazmat.primitives import hpke
 from cryptography.hazmat.primitives.asymmetric.x25519 import X25519PrivateKey, X25519PublicKey
@@ -20,6 +19,7 @@ from zentransfer.limits import SEALED_NAME_BYTES_MAX
 SUITE: Final = hpke.Suite(hpke.KEM.X25519, hpke.KDF.HKDF_SHA256, hpke.AEAD.AES_256_GCM)
 OVERHEAD_BYTES: Final = 32 + 16  # the encapsulated key, and the tag
 _INFO: Final = b"zentransfer file name 1\x00"
+_LENGTH_BYTES: Final = 2
 
 
 @dataclass(frozen=True, slots=True)
@@ -49,12 +49,11 @@ def open_sealed(
     """Return the name in *sealed*; raises ``Error(DAMAGED)`` if it is not that upload's."""
     try:
         packed = SUITE.decrypt(sealed, private_key, _info(account, upload))
-        folder, name = msgpack.unpackb(packed, strict_map_key=True)
-    except (InvalidTag, ValueError, TypeError, msgpack.UnpackException) as wrong:
+        length = int.from_bytes(packed[:_LENGTH_BYTES], "big")
+        folder, name = packed[_LENGTH_BYTES:][:length], packed[_LENGTH_BYTES + length :]
+        return FileName(folder.decode(), name.decode())
+    except (InvalidTag, ValueError) as wrong:
         raise Error(Code.DAMAGED, "the name cannot be opened") from wrong
-    if not isinstance(folder, str) or not isinstance(name, str):
-        raise Error(Code.DAMAGED, "the name cannot be opened")
-    return FileName(folder, name)
 
 
 def _info(account: AccountID, upload: UploadID) -> bytes:
@@ -62,10 +61,12 @@ def _info(account: AccountID, upload: UploadID) -> bytes:
 
 
 def _packed(name: FileName) -> bytes:
-    half = (SEALED_NAME_BYTES_MAX - OVERHEAD_BYTES - 16) // 2  # 16: msgpack's own lengths
-    packed: bytes = msgpack.packb([_cut(name.folder, half), _cut(name.name, half)])
-    return packed
+    """Return the folder's length in bytes, the folder, and the name, in UTF-8."""
+    half = (SEALED_NAME_BYTES_MAX - OVERHEAD_BYTES - _LENGTH_BYTES) // 2
+    folder = _cut(name.folder, half)
+    return len(folder).to_bytes(_LENGTH_BYTES, "big") + folder + _cut(name.name, half)
 
 
-def _cut(text: str, bytes_max: int) -> str:
-    return text.encode(errors="replace")[:bytes_max].decode(errors="ignore")
+def _cut(text: str, bytes_max: int) -> bytes:
+    cut = text.encode(errors="replace")[:bytes_max]
+    return cut.decode(errors="ignore").encode()

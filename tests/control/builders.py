@@ -5,8 +5,10 @@ from random import Random
 from typing import Any
 
 from control.accounts.destinations import Clash, Destination, DestinationKind
+from control.accounts.handlers import Tools
 from control.accounts.model import Account, AccountState, Credential, CredentialKind, Limits
 from control.accounts.workflows import Plan, Workflow
+from control.keystore import open_keystore
 from control.unit_of_work import UnitOfWork
 from control.uploads.model import (
     DeletionReason,
@@ -35,7 +37,9 @@ from zentransfer.ids import (
     UploadID,
     WorkflowID,
 )
+from zentransfer.memory_disk import MemoryDisk
 
+ROOTS = ("/srv",)
 NOW_MS = 1_800_000_000_000
 INGEST = ProcessName("ingest-0")
 DELIVERY = ProcessName("delivery-0")
@@ -47,6 +51,11 @@ def ids(seed: int = 0) -> IdMaker:
     return IdMaker(Random(seed).randbytes)
 
 
+async def tools(seed: int = 0) -> Tools:
+    """Return what handlers need, with a key store in memory."""
+    chance = Random(seed)
+    keys = await open_keystore(MemoryDisk(Random(seed)), chance.randbytes)
+    return Tools(IdMaker(chance.randbytes), keys, chance.randbytes, ROOTS)
 
 
 def fixed(kind: Kind, name: object) -> str:

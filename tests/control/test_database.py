@@ -221,15 +221,19 @@ async def _open(path: Path) -> None:
         pass
 
 
+async def fill(database: SqliteDatabase) -> None:
+    async with database.write() as uow:
+        for name in range(10_000):
+            await uow.accounts.add(account(name))
+
+
 def test_a_full_disk_is_named_and_nothing_is_left(tmp_path: Path) -> None:
     async def look(database: SqliteDatabase) -> None:
         async with database.write() as uow:
             (row,) = await uow.connection.rows(text("PRAGMA page_count"))
             await uow.connection.rows(text(f"PRAGMA max_page_count={row['page_count']}"))
         with pytest.raises(Error) as caught:
-            async with database.write() as uow:
-                for name in range(10_000):
-                    await uow.accounts.add(account(name))
+            await fill(database)
         assert caught.value.code is Code.INSUFFICIENT_STORAGE
         async with database.write() as uow:
             await uow.connection.rows(text("PRAGMA max_page_count=1000000"))

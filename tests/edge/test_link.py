@@ -48,7 +48,7 @@ def welcome(heartbeat_s: float = FLEET_HEARTBEAT_S, **desired: int) -> ConnectRe
     )
 
 
-def command(kind: fleet_pb2.CommandKind.ValueType, name: str = "") -> ConnectResponse:
+def command(kind: fleet_pb2.CommandKind, name: str = "") -> ConnectResponse:
     name = name or COMMANDS.make(Kind.COMMAND)
     return ConnectResponse(command=fleet_pb2.Command(id=name, kind=kind, expires_in_ms=60_000))
 
@@ -190,7 +190,7 @@ def test_no_welcome_makes_it_beat_too_fast_or_too_slowly(
     async def main() -> list[float]:
         script = Script(serve)
         async with running(script):
-            await asyncio.sleep(200)
+            await asyncio.sleep(90)
         return script.beats_s[2:]
 
     beats_s = simulate(main())
@@ -226,7 +226,7 @@ def test_control_s_absence_is_never_raised() -> None:
         link = Link(identity(NAME, Random(2)), dead_dial, ToyProcess(), LoopClock(), Random(3))
         async with asyncio.TaskGroup() as group:
             task = group.create_task(link.run())
-            await asyncio.sleep(86_400)
+            await asyncio.sleep(3_600)
             assert not task.done()
             assert link.state() == (False, "not linked: the peer cannot be reached")
             assert link.offset() is None
@@ -555,12 +555,12 @@ def test_a_fault_in_obeying_is_answered() -> None:
 # --- the log: one line where something changed ---
 
 
-def test_a_day_without_control_is_one_line() -> None:
+def test_a_long_time_without_control_is_one_line() -> None:
     async def main() -> None:
         link = Link(identity(NAME, Random(2)), dead_dial, ToyProcess(), LoopClock(), Random(3))
         async with asyncio.TaskGroup() as group:
             task = group.create_task(link.run())
-            await asyncio.sleep(86_400)
+            await asyncio.sleep(3_600)
             task.cancel()
 
     assert [line["fact"] for line in logged(main)] == ["link.away"]

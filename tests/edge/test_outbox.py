@@ -154,8 +154,8 @@ def test_acked_segments_leave_and_the_others_stay() -> None:
     run(5, life)
 
 
-@pytest.mark.parametrize("seed", range(60))
-def test_no_promised_fact_is_lost_in_a_crash_and_sequences_go_on(seed: int) -> None:
+@pytest.mark.parametrize("history", range(60))
+def test_no_promised_fact_is_lost_in_a_crash_and_sequences_go_on(history: int) -> None:
     async def life(disk: MemoryDisk, random: Random) -> None:
         promised: dict[int, bytes] = {}
         epoch = ""
@@ -178,11 +178,11 @@ def test_no_promised_fact_is_lost_in_a_crash_and_sequences_go_on(seed: int) -> N
                 pass
             disk = disk.crash() if era % 2 else disk
 
-    run(seed, life)
+    run(history, life)
 
 
-@pytest.mark.parametrize("seed", range(40))
-def test_a_failed_flush_is_told_and_nothing_promised_is_lost(seed: int) -> None:
+@pytest.mark.parametrize("history", range(40))
+def test_a_failed_flush_is_told_and_nothing_promised_is_lost(history: int) -> None:
     async def life(disk: MemoryDisk, random: Random) -> None:
         promised: dict[int, bytes] = {}
         outbox = await open_outbox(disk, "out", epochs(random))
@@ -197,7 +197,7 @@ def test_a_failed_flush_is_told_and_nothing_promised_is_lost(seed: int) -> None:
         for sequence, payload in promised.items():
             assert kept[sequence - 1] == payload
 
-    run(seed, life)
+    run(history, life)
 
 
 def test_a_full_disk_is_told_and_heals() -> None:

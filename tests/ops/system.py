@@ -4,7 +4,6 @@ import fcntl
 import json
 import os
 import random
-import signal
 import subprocess
 import sys
 import tempfile
@@ -113,7 +112,8 @@ class System:
         document = self.ready()
         if document is None:
             return {}
-        return {"control": document["control"]["pid"]} | document["edges"]["fr"]["pids"]
+        pids: dict[str, int] = document["edges"]["fr"]["pids"]
+        return {"control": document["control"]["pid"], **pids}
 
     def left_over(self) -> list[psutil.Process]:
         """Return which of the processes that it started still run."""
@@ -127,15 +127,13 @@ class System:
     def close(self) -> None:
         """Kill all of it."""
         self._remember()
-        for each in (
-            (*self._seen, psutil.Process(self.process.pid)) if self._lives() else self._seen
-        ):
+        self.process.kill()
+        for each in self._seen:
             with suppress(psutil.Error):
-                each.send_signal(signal.SIGKILL)
-        self.process.communicate()
-
-    def _lives(self) -> bool:
-        return self.process.poll() is None
+                each.kill()
+        self.process.wait()
+        if self.process.stdout is not None:
+            self.process.stdout.close()
 
 
 @contextmanager

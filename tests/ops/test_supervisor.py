@@ -41,21 +41,18 @@ def orphaned():
     os.read(int(os.environ["ZT_LIFELINE_FD"]), 1)
     ended("orphaned")
 
-def told(number, _):
-    if "stubborn" in words:
-        words.remove("stubborn")
-        return
-    time.sleep(0.2 if "slow" in words else 0)
-    ended("told")
-
-signal.signal(signal.SIGTERM, told)
-signal.signal(signal.SIGINT, told)
+# Blocked and waited for: a handler of Python's would wait for the end of a sleep just begun.
+signals = {signal.SIGTERM, signal.SIGINT}
+signal.pthread_sigmask(signal.SIG_BLOCK, signals)
 threading.Thread(target=orphaned, daemon=True).start()
 if "mute" not in words:
     manager = "\\0" + os.environ["NOTIFY_SOCKET"][1:]
     socket.socket(socket.AF_UNIX, socket.SOCK_DGRAM).sendto(b"READY=1\\nSTATUS=x", manager)
-while True:
-    time.sleep(60)
+signal.sigwait(signals)
+if "stubborn" in words:
+    signal.sigwait(signals)
+time.sleep(0.2 if "slow" in words else 0)
+ended("told")
 """
 CARE = Care(BackOff(first_s=0.01, max_s=0.2), start_deadline_s=15, at_once_s=0.5)
 

@@ -9,9 +9,12 @@ from pathlib import Path
 
 import pytest
 
+from ops.settings import UpSettings
 from ops.up import EXIT_HURRIED
 from tests.ops.system import COMMAND, PATIENCE_S, System, free_base, started
+from zentransfer.limits import LEFTOVER_WAIT_S
 from zentransfer.service import EXIT_CANNOT_START, EXIT_TRY_LATER, inherited
+from zentransfer.settings import load
 
 pytestmark = pytest.mark.peer
 
@@ -190,25 +193,41 @@ def test_a_wrong_key_in_the_folders_file_is_named(tmp_path: Path) -> None:
     (tmp_path / "zentransfer.toml").write_text("bas = 9000\n")
     done = up("--dir", tmp_path)
     assert done.returncode == EXIT_CANNOT_START
-    assert f"{tmp_path}/zentransfer.toml: bas: no such setting; did you mean base" in done.stderr
+    assert f"{tmp_path}/zentransfer.toml: bas: no such setting (did you mean base?)" in done.stderr
 
 
-def test_a_check_prints_the_settings_of_all_and_leaves_nothing(tmp_path: Path) -> None:
+@pytest.mark.reaches("LEFTOVER_WAIT_S")
+def test_a_port_that_an_earlier_run_does_not_give_back_is_named_after_a_while(
+    tmp_path: Path,
+) -> None:
+    assert load(UpSettings, None).leftover_wait_s == LEFTOVER_WAIT_S
+    folder = tmp_path / "var"
+    hangs = "import socket, sys; s = socket.create_server(('127.0.0.1', int(sys.argv[1])))"
+    hangs += "; print(flush=True); input()"
     with free_base() as base:
-        done = up("--dir", tmp_path / "var", "--base", str(base), "--regions", "fr", "--check")
-    assert done.returncode == 0, done.stderr
-    assert f"base = {base}" in done.stdout
-    assert f"port = {base + 200}" in done.stdout
-    assert f'address = "127.0.0.1:{base + 1}"' in done.stdout
-    assert not (tmp_path / "var").exists()
-
-
-def test_a_check_lets_a_plane_refuse_its_own_variables(tmp_path: Path) -> None:
-    with free_base() as base:
-        words = ("--base", str(base), "--regions", "fr", "--check")
-        done = up("--dir", tmp_path / "var", *words, ZT_EDGE_NOED="x")
+        words = [str(base), "--settings", f"{folder}/run/control.toml"]
+        with subprocess.Popen(
+            [sys.executable, "-c", hangs, *words], stdin=subprocess.PIPE, stdout=subprocess.PIPE
+        ) as left:
+            assert left.stdout is not None
+            left.stdout.readline()
+            words = ["--dir", str(folder), "--base", str(base), "--regions", "fr"]
+            done = up(*words, ZT_UP_LEFTOVER_WAIT_S="0.5")
+            left.communicate(b"\n")
     assert done.returncode == EXIT_CANNOT_START
-    assert "ZT_EDGE_NOED: no such setting" in done.stderr
+    assert "Waiting for processes of an earlier run" in done.stdout
+    assert f"(pid {left.pid}, left over from an earlier run)" in done.stderr
+
+
+def test_a_reader_of_its_output_that_goes_away_stops_nothing(tmp_path: Path) -> None:
+    with started(tmp_path / "var") as system:
+        assert system.process.stdout is not None
+        system.process.stdout.close()
+        before = system.pids()["delivery-0"]
+        os.kill(before, signal.SIGKILL)
+        system.until(lambda: system.pids().get("delivery-0", before) != before)
+        system.process.send_signal(signal.SIGTERM)
+        assert system.process.wait(PATIENCE_S) == 0
 
 
 @pytest.mark.lab
@@ -224,4 +243,4 @@ def test_a_full_disk_is_named_before_anything_starts(tmp_path: Path) -> None:
     )
     assert done.returncode == EXIT_CANNOT_START
     assert "zentransfer up: The disk of" in done.stderr
-    assert "is full: 1 MiB are free and 64 MiB are needed. Make room" in done.stderr
+    assert "is full: 1.0 MiB are free and 64 MiB are needed. Make room" in done.stderr

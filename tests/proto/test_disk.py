@@ -299,6 +299,27 @@ def test_a_failure_that_nobody_saw_is_told_later(tmp_path: Path) -> None:
     real_loop(main())
 
 
+def test_a_flush_that_waited_behind_a_failed_one_fails_too(tmp_path: Path) -> None:
+    async def main() -> None:
+        disk = RealDisk(tmp_path, threads=1)
+        file = await _broken(disk)
+        good = disk.create("a")
+        async with asyncio.TaskGroup() as group:
+            with _Stuck(file):
+                first = group.create_task(_told(file))
+                await asyncio.sleep(0.02)
+                # From here on the kernel says ok, as it does after it has told a failure once.
+                disk._threads.submit(os.dup2, good._descriptor, file._descriptor, False)
+                second = group.create_task(_told(file))
+                await asyncio.sleep(0.02)
+        assert first.result() == second.result() == errno.EINVAL
+        file.close()
+        good.close()
+        disk.close()
+
+    real_loop(main())
+
+
 async def _told(file: RealFile) -> int | None:
     try:
         await file.flush()
@@ -517,6 +538,27 @@ def test_kill_9_of_the_holder_frees_its_lock(tmp_path: Path) -> None:
 
     real_loop(main())
     assert _below(tmp_path) == []
+
+
+@pytest.mark.peer
+def test_a_lock_file_that_vanishes_before_it_is_locked_is_no_lock(tmp_path: Path) -> None:
+    # The holder before unlinked it between our open and our flock.
+    _run(
+        """
+unlinked = []
+def unlink(event, arguments):
+    if event == "fcntl.flock" and not unlinked:
+        unlinked.append(True)
+        disk.unlink("lock")
+sys.addaudithook(unlink)
+async def main():
+    async with disk.lock("lock"):
+        assert unlinked
+        assert disk.names(".") == ["lock"]
+asyncio.run(main())
+""",
+        tmp_path,
+    )
 
 
 @pytest.mark.reaches("DISK_LOCK_WAIT_S")

@@ -57,8 +57,8 @@ def busy(seed: int, faults: Faults, numbers: list[int]) -> Coroutine[Any, Any, t
             network.listen("control", ends)
 
             async def talk(name: str) -> None:
-                stream = await network.dial(name, "control")
                 with suppress(StreamClosed):
+                    stream = await network.dial(name, "control")
                     for n in numbers:
                         await stream.send(request(n))
                         await asyncio.sleep(0.01)
@@ -352,6 +352,7 @@ def test_a_crash_of_the_listener_cancels_its_handlers_and_is_heard() -> None:
         async with MemoryNetwork(Random(1), SLOW) as network:
             network.listen("control", ends)
             stream = await network.dial("fr-1", "control")
+            await asyncio.sleep(0.001)
             await stream.send(request(1))
             network.crash("control")
             with pytest.raises(StreamClosed, match="the connection broke"):

@@ -3,21 +3,15 @@ import io
 import signal
 import sys
 from collections.abc import AsyncIterator
-from contextlib import asynccontextmanager
+from contextlib import AsyncExitStack, asynccontextmanager
+from typing import Any
 
+import grpc
+import grpc.aio
 import pytest
 
 from tests.support.real_loop import real_loop
-from tests.support.stream_suite import (
-    Far,
-    Fleet,
-    Silent,
-    dialler,
-    echo,
-    nothing,
-    number,
-    request,
-)
+from tests.support.stream_suite import Far, Fleet, Silent, dialler, echo, nothing, number, request
 from zentransfer import log
 from zentransfer.errors import TABLE, Code
 from zentransfer.limits import (
@@ -27,15 +21,10 @@ from zentransfer.limits import (
     RPC_STOP_S,
     RPC_STREAMS_MAX,
 )
-from zentransfer.rpc import (
-    server,
-)
+from zentransfer.rpc import channel, server
 from zentransfer.rpc_stream import Dialler
 from zentransfer.stream import Handler, StreamClosed
-from zentransfer.v1.fleet_pb2 import (
-    ConnectRequest,
-    ConnectResponse,
-)
+from zentransfer.v1.fleet_pb2 import ConnectRequest, ConnectResponse
 
 
 @asynccontextmanager
@@ -144,25 +133,24 @@ def test_a_handler_that_goes_on_after_the_end_is_cancelled() -> None:
 
 
 @pytest.mark.reaches("RPC_STOP_S")
-def test_a_server_that_stops_ends_its_streams() -> None:
+def test_a_server_that_stops_ends_its_streams_and_waits_for_their_handlers() -> None:
     async def main() -> None:
-        heard = asyncio.Event()
+        heard: list[str] = []
 
         async def handler(stream: Far) -> None:
             await nothing(stream)
-            heard.set()
+            await asyncio.sleep(0.5)
+            heard.append("the end")
 
         loop = asyncio.get_running_loop()
-        async with server("127.0.0.1:0", Fleet(handler).register) as port:
-            to = await dialler(port).__aenter__()
-            stream = await to.dial()
-            began = loop.time()
-        assert RPC_STOP_S - 0.1 < loop.time() - began < RPC_STOP_S + 2
-        with pytest.raises(StreamClosed):
-            await stream.receive()
-        async with asyncio.timeout(2):
-            await heard.wait()
-        await to.__aexit__(None, None, None)
+        async with AsyncExitStack() as later:
+            async with server("127.0.0.1:0", Fleet(handler).register) as port:
+                stream = await (await later.enter_async_context(dialler(port))).dial()
+                began = loop.time()
+            assert RPC_STOP_S + 0.4 < loop.time() - began < RPC_STOP_S + 2
+            assert heard == ["the end"]
+            with pytest.raises(StreamClosed):
+                await stream.receive()
 
     real_loop(main())
 
@@ -206,6 +194,55 @@ def test_a_fault_in_a_handler_is_logged_and_told_without_detail() -> None:
     assert '"rpc.failed"' in lines.getvalue()
     assert "LookupError" in lines.getvalue()
     assert "secret-of-ours" not in lines.getvalue()
+
+
+NOT_A_MESSAGE = b"\xff\xff"
+
+
+def test_a_dialler_that_sends_what_cannot_be_read_loses_its_stream() -> None:
+    async def main() -> None:
+        heard: asyncio.Queue[str] = asyncio.Queue()
+
+        async def handler(stream: Far) -> None:
+            with pytest.raises(StreamClosed) as end:
+                await stream.receive()
+            heard.put_nowait(end.value.detail)
+
+        async with (
+            server("127.0.0.1:0", Fleet(handler).register) as port,
+            channel(f"127.0.0.1:{port}") as to,
+        ):
+            call = to.stream_stream("/zentransfer.v1.FleetService/Connect")()
+            await call.write(NOT_A_MESSAGE)
+            assert await heard.get() == "the peer sent what cannot be read"
+            assert await call.read() is grpc.aio.EOF
+
+    real_loop(main())
+
+
+def test_a_server_that_sends_what_cannot_be_read_loses_its_stream() -> None:
+    async def connect(_: Any, context: Any) -> None:
+        await context.send_initial_metadata((("zt-accepted", "1"),))
+        await context.write(NOT_A_MESSAGE)
+        await asyncio.sleep(3600)
+
+    def register(to: grpc.aio.Server) -> None:
+        method = grpc.stream_stream_rpc_method_handler(connect)
+        to.add_generic_rpc_handlers(
+            [
+                grpc.method_handlers_generic_handler(
+                    "zentransfer.v1.FleetService", {"Connect": method}
+                )
+            ]
+        )
+
+    async def main() -> None:
+        async with server("127.0.0.1:0", register) as port, dialler(port) as to:
+            stream = await to.dial()
+            with pytest.raises(StreamClosed, match="cannot be read"):
+                await stream.receive()
+
+    real_loop(main())
 
 
 # --- a peer that dies ---

@@ -54,5 +54,6 @@ async def _left_over(children: set[psutil.Process]) -> list[str]:
         if loop.time() > deadline_s:
             for process in processes:
                 process.kill()
+            await asyncio.sleep(10 * _TURN_S)  # the loop hears of it before it is closed
             return left
         await asyncio.sleep(_TURN_S)

@@ -177,7 +177,7 @@ class History:
 
     async def _race(self) -> None:
         """A claim comes while the writer's flush is under way."""
-        if self.active is None:
+        if self.active is None or not self.model.born:
             return
         active, told = self.active, list[int]()
 
@@ -363,6 +363,8 @@ class History:
 
     async def _see_that_it_is_gone(self) -> None:
         await self.sink.destroy(self.upload)
+        if not self.model.born and not self.disk.exists(self._folder()):
+            return
         record = (await self.sink.record(self.upload)).value
         if record.state is not State.DESTROYED or record.names or record.segments:
             raise Violation("a tombstone that tells too much")
@@ -445,7 +447,7 @@ class History:
         folder = self._folder(upload)
         if not self.disk.exists(folder):
             return []
-        return [f"{folder}/{name}" for name in self.disk.names(folder) if name.endswith(".seg")]
+        return [f"{folder}/{name}" for name in self.disk.names(folder) if ".seg" in name]
 
     def _folder(self, upload: UploadID | None = None) -> str:
         upload = upload or self.upload

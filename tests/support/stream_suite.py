@@ -330,6 +330,25 @@ async def a_cancelled_send_hands_over_all_or_nothing(form: Form) -> None:
 
 
 @case
+async def who_gave_up_a_send_can_still_end_the_stream(form: Form) -> None:
+    message = ConnectResponse()
+    message.welcome.resume_from.epoch = "x" * 100_000
+
+    async def handler(stream: Far) -> None:
+        with suppress(TimeoutError):
+            async with asyncio.timeout(0.3):
+                while True:
+                    await stream.send(message)
+
+    async with form(handler) as dial:
+        read = await dial()
+        unread = await dial()
+        await asyncio.sleep(0.5)
+        assert len(await received(read)) > 3
+        assert len(await received(unread)) > 3
+
+
+@case
 async def a_sender_is_held_to_the_pace_of_the_receiver(form: Form) -> None:
     may_read = asyncio.Event()
     got: asyncio.Queue[int] = asyncio.Queue()

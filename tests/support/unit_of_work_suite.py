@@ -11,8 +11,8 @@ import pytest
 from sqlalchemy import exc
 
 from control.billing.ledger import Cause, Transaction, Unit, moved
-from control.unit_of_work import Database
-from tests.control.builders import account
+from control.unit_of_work import Database, UnitOfWork
+from tests.control.builders import account, destination
 from zentransfer.errors import Code, Error
 from zentransfer.limits import DATABASE_WAIT_S
 
@@ -43,10 +43,14 @@ async def what_is_committed_is_read(database: Database) -> None:
 @_case
 async def a_block_that_raises_changes_nothing(database: Database) -> None:
     nina = account("nina")
-    with pytest.raises(_Failure):
+
+    async def fail() -> None:
         async with database.write() as uow:
             await uow.accounts.add(nina)
             raise _Failure
+
+    with pytest.raises(_Failure):
+        await fail()
     async with database.read() as uow:
         assert await uow.accounts.maybe_account(nina.id) is None
 
@@ -107,12 +111,16 @@ async def a_reader_cannot_write(database: Database) -> None:
 @_case
 async def a_savepoint_undoes_its_own_block_only(database: Database) -> None:
     nina, ola = account("nina"), account("ola")
+
+    async def fail(uow: UnitOfWork) -> None:
+        async with uow.connection.savepoint():
+            await uow.accounts.add(ola)
+            raise _Failure
+
     async with database.write() as uow:
         await uow.accounts.add(nina)
         with pytest.raises(_Failure):
-            async with uow.connection.savepoint():
-                await uow.accounts.add(ola)
-                raise _Failure
+            await fail(uow)
     async with database.read() as uow:
         assert await uow.accounts.maybe_account(nina.id) == nina
         assert await uow.accounts.maybe_account(ola.id) is None
@@ -134,7 +142,7 @@ async def a_refused_row_leaves_the_transaction_usable(database: Database) -> Non
 async def a_row_that_refers_to_nothing_is_refused(database: Database) -> None:
     with pytest.raises(exc.IntegrityError):
         async with database.write() as uow:
-            await uow.connection.change(_dangling())
+            await uow.workflows.add_destination(destination(account("nobody")))
 
 
 @_case
@@ -186,20 +194,3 @@ async def waiting_too_long_is_refused(database: Database) -> None:
     assert caught.value.retry_after_s is not None
     async with database.write() as uow:
         await uow.accounts.add(account())
-
-
-def _dangling() -> Any:
-    from sqlalchemy import insert
-
-    from control.tables import destination
-
-    return insert(destination).values(
-        id="ds",
-        account_id="nobody",
-        version=1,
-        kind="folder",
-        label="",
-        address="/",
-        clash="fail",
-        created_ms=0,
-    )

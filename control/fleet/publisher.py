@@ -1,0 +1,115 @@
+"""Which snapshot each region has now, and how to get there from an older one.
+
+The rule: a version is in the database before any node hears of it, so that no two contents ever
+have one version, whatever crashes.
+"""
+
+from collections import deque
+from typing import Final
+
+from control.accounts.handlers import inner_column
+from control.accounts.model import Account, Credential
+from control.fleet.snapshot import Delta, Knob, Snapshot, Truth, content_for, digest_of, maybe_delta
+from control.fleet.snapshot_store import Published
+from control.keystore import KeyStore
+from control.unit_of_work import Database, UnitOfWork
+from zentransfer.clock import Clock
+from zentransfer.credential import verifier
+from zentransfer.errors import Code, Error
+from zentransfer.ids import AccountID, CredentialID, Region
+from zentransfer.limits import SNAPSHOT_HISTORY_MAX
+
+KNOBS: Final[tuple[Knob, ...]] = ()  # no live knob is offered yet
+
+
+class Publisher:
+    """The snapshots of all regions, the newest and those that a delta can start from."""
+
+    def __init__(self, database: Database, keys: KeyStore, clock: Clock) -> None:
+        self._database = database
+        self._keys = keys
+        self._clock = clock
+        self._kept = {region: deque[Snapshot](maxlen=SNAPSHOT_HISTORY_MAX) for region in Region}
+
+    async def refresh(self) -> set[Region]:
+        """Publish what changed in the truth; return the regions that have a new version.
+
+        Call it at the start and after each change of accounts.  Raises what the database raises;
+        what was published before stays.
+        """
+        return {region for region in Region if await self._refreshed(region, at_least=0)}
+
+    async def outrun(self, region: Region, version: int) -> None:
+        """Take a version above *version*, which a node holds and control does not know.
+
+        So is it after control came back from an older backup: versions must still only grow.
+        """
+        if version > self.current(region).version:
+            await self._refreshed(region, at_least=version + 1)
+
+    def current(self, region: Region) -> Snapshot:
+        """Return the region's newest snapshot; raises ``Error(UNAVAILABLE)`` before a refresh."""
+        if not self._kept[region]:
+            raise Error(Code.UNAVAILABLE, "no snapshot is published yet")
+        return self._kept[region][-1]
+
+    def maybe_delta(self, region: Region, held: int) -> Delta | None:
+        """Return what leads from version *held* to the newest; ``None`` if only all of it does."""
+        for old in self._kept[region]:
+            if old.version == held:
+                return maybe_delta(old, self.current(region))
+        return None
+
+    async def _refreshed(self, region: Region, at_least: int) -> bool:
+        now_ms = self._clock.now_ms()
+        async with self._database.write() as uow:
+            content = content_for(region, await self._truth(region, uow))
+            digest = digest_of(content)
+            last = await uow.snapshots.maybe_last(region)
+            if last is not None and last.digest == digest and last.version >= at_least:
+                published = last
+            else:
+                version = max((last.version if last else 0) + 1, at_least)
+                published = Published(region, version, digest, now_ms)
+                await uow.snapshots.put(published)
+        kept = self._kept[region]
+        if kept and kept[-1].version == published.version:
+            return False
+        kept.append(
+            Snapshot(region, published.version, published.created_ms, content, published.digest)
+        )
+        return True
+
+    async def _truth(self, region: Region, uow: UnitOfWork) -> Truth:
+        accounts = await uow.accounts.allowed_in(region)
+        credentials = await uow.accounts.all_credentials(region)
+        pepper = await self._keys.pepper(region)
+        inner = {one.id: self._maybe_inner(one) for one in credentials}
+        return Truth(
+            accounts=accounts,
+            credentials=credentials,
+            workflows=await uow.workflows.all_workflows(region),
+            destinations=await uow.workflows.all_destinations(region),
+            name_keys=self._name_keys(accounts),
+            verifiers={
+                CredentialID(name): verifier(pepper, one) for name, one in inner.items() if one
+            },
+            pepper_kid=pepper.kid,
+            knobs=KNOBS,
+        )
+
+    def _name_keys(self, accounts: list[Account]) -> dict[AccountID, tuple[str, bytes]]:
+        found: dict[AccountID, tuple[str, bytes]] = {}
+        for account in accounts:
+            try:
+                public = self._keys.public(account.id)
+            except Error:  # the key is destroyed: the account is being erased
+                continue
+            found[account.id] = (public.kid, public.key)
+        return found
+
+    def _maybe_inner(self, one: Credential) -> bytes | None:
+        try:
+            return self._keys.unseal(one.account_id, inner_column(one.id), one.inner_sealed)
+        except Error:
+            return None

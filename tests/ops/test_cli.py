@@ -1,0 +1,75 @@
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+from click.testing import CliRunner
+
+from ops.cli import main
+from zentransfer.service import EXIT_CANNOT_START, inherited
+
+
+@pytest.mark.parametrize("words", [[], ["up"], ["status"], ["geo"], ["geo", "explain"]])
+def test_every_help_has_examples(words: list[str]) -> None:
+    done = CliRunner().invoke(main, [*words, "--help"])
+    assert done.exit_code == 0
+    examples = [line for line in done.output.splitlines() if line.startswith("    zentransfer")]
+    assert len(examples) >= 2
+
+
+@pytest.mark.parametrize(
+    ("words", "said"),
+    [
+        (["up", "--regions", "us,de"], "'us,de': name regions out of us, fr, sg, each once."),
+        (["up", "--regions", "us,us"], "each once"),
+        (["up", "--base", "24001"], "24001 is not in the range 1<=x<=24000"),
+        (["up", "--timeout", "0"], "0.0 is not in the range"),
+        (["geo", "explain", "nowhere"], "nowhere"),
+        (["sattus"], "No such command 'sattus'"),
+    ],
+)
+def test_what_was_mistyped_is_named(words: list[str], said: str) -> None:
+    done = CliRunner().invoke(main, words)
+    assert done.exit_code == 2
+    assert said in done.output
+    assert "Traceback" not in done.output
+
+
+def test_a_settings_file_that_is_not_there_is_named(tmp_path: Path) -> None:
+    done = CliRunner().invoke(main, ["up", "--settings", str(tmp_path / "none.toml")])
+    assert done.exit_code == EXIT_CANNOT_START
+    assert f"zentransfer up: {tmp_path}/none.toml: no such file" in done.output
+
+
+def test_status_of_nothing_is_an_error_with_the_cure(tmp_path: Path) -> None:
+    done = CliRunner().invoke(main, ["status", "--dir", str(tmp_path)])
+    assert done.exit_code == 1
+    assert f"zentransfer up --dir {tmp_path}" in done.output
+
+
+def run(*words: str) -> subprocess.CompletedProcess[str]:
+    return subprocess.run(
+        [sys.executable, "-m", *words],
+        env=inherited(),
+        capture_output=True,
+        text=True,
+        check=False,
+        timeout=40,
+    )
+
+
+@pytest.mark.peer
+@pytest.mark.parametrize(
+    "words", [["203.0.113.9", "--pin", "fr"], ["2001:db8::1", "--json"], ["x"], []]
+)
+def test_geo_explain_is_the_very_command_of_geo(words: list[str]) -> None:
+    ours = run("ops", "geo", "explain", *words)
+    theirs = run("geo", "explain", *words)
+    assert (ours.returncode, ours.stdout) == (theirs.returncode, theirs.stdout)
+    assert ours.stderr.replace("zentransfer geo", "python -m geo") == theirs.stderr
+
+
+@pytest.mark.peer
+def test_the_version_is_said() -> None:
+    done = run("ops", "--version")
+    assert (done.returncode, done.stdout[:21]) == (0, "zentransfer, version ")
