@@ -22,14 +22,14 @@ setup: .venv/.synced node_modules/.synced  ## Set up everything: venv from the l
 	bash ops/setup.sh venv .venv
 	@touch $@
 
-node_modules/.synced: package.json package-lock.json ops/setup.sh
-	bash ops/setup.sh node
+node_modules/.synced: package.json package-lock.json .venv/.synced
+	bash ops/setup.sh npm_tools .venv
 	@touch $@
 
-lock:  ## Renew requirements.lock and package-lock.json: hashes, no addresses
+lock: .venv/.synced  ## Renew requirements.lock and package-lock.json: hashes, no addresses
 	$(BIN)/uv pip compile -q --universal --upgrade --generate-hashes --no-annotate --no-header \
 		--group dev pyproject.toml -o requirements.lock
-	npm install --silent --ignore-scripts --package-lock-only
+	bash ops/setup.sh npm_lock .venv
 
 # -- the system -----------------------------------------------------------------------------------
 

@@ -20,7 +20,8 @@ _SEPARATORS: Final = re.compile(r"[/\\]")
 _FORBIDDEN: Final = re.compile("[\x00-\x1f\x7f-\x9f\u2028\u2029\u202a-\u202e\u2066-\u2069]")
 # What Windows keeps for devices, with any extension (learn.microsoft.com, "Naming Files").
 _DEVICE: Final = re.compile(
-    r"(con|prn|aux|nul|conin\$|conout\$|(com|lpt)[0-9\u00b9\u00b2\u00b3])[ ]*([.].*)?", re.IGNORECASE
+    r"(con|prn|aux|nul|conin\$|conout\$|(com|lpt)[0-9\u00b9\u00b2\u00b3])[ ]*([.].*)?",
+    re.IGNORECASE,
 )
 _BAD_ESCAPE: Final = re.compile("%(?![0-9A-Fa-f]{2})")
 _EXTENSION_BYTES_MAX: Final = 16  # bytes: a longer "extension" is a part of the name
@@ -40,7 +41,7 @@ def from_url(path: str) -> FileName:
 
 
 def cleaned(path: str) -> FileName:
-    """Return the folder and the name in *path*, whose parts stand between ``/`` or ``\\``.
+    """Return the folder and the name in *path*, whose parts stand between slashes of either kind.
 
     Empty parts and ``.`` are left out.  Raises ``Error(INVALID)`` for ``..``, for characters that
     control or mislead a screen, for no name, and for folders that are too deep.

@@ -4,46 +4,66 @@ The rule: the outcome is a function of the durable record, so that ingest after 
 sweep after a crash and delivery before it destroys all tell the very same one (law 3).
 """
 
-from typing import Final
-
 from edge.facts import Door, Outcome, OutcomeState
-from edge.particulars import Particulars
-from edge.record import UploadRecord
+from edge.particulars import Fate, Particulars
+from edge.record import Ending, UploadRecord
 from zentransfer.errors import Code
 
-_DOORS: Final = frozenset(Door)
+_UNTOLD = Fate(OutcomeState.FAILED, Code.INTERNAL)
 
 
-def maybe_outcome(record: UploadRecord, known: Particulars) -> Outcome | None:
-    """Return the outcome that *record* tells, with what is *known* of it; ``None`` before its end.
+def committed_outcome(
+    record: UploadRecord, known: Particulars, ending: Ending, size: int
+) -> Outcome:
+    """Return the outcome of an upload of *size* bytes that was committed with *ending*.
 
-    *known* must be what the record keeps sealed; once that is destroyed, so is the outcome's source.
+    *record* is any value of its record: what makes the outcome never changes in it.
     """
-    ending = record.ending
-    if ending.outcome is None:
-        return None
-    is_committed = record.manifest is not None
-    fate = known.fate
+    assert ending.outcome is not None, "an end has the id of its outcome before it comes"
     return Outcome(
         id=ending.outcome,
         upload_id=record.upload,
         account_id=record.account,
         credential_id=record.credential,
-        state=_state(known, is_committed=is_committed),
-        error=None if is_committed else (fate.error if fate else Code.INTERNAL),
-        size_bytes=record.size if is_committed else (record.mark.offset if record.mark else 0),
-        digest=known.digest if is_committed else None,
+        state=OutcomeState.COMMITTED,
+        error=None,
+        size_bytes=size,
+        digest=known.digest,
         region=record.region,
-        door=Door(record.door) if record.door in _DOORS else Door.HTTP,
+        door=Door(record.door),
         name=known.sealed_name,
-        workflow_id=ending.workflow if is_committed else None,
-        workflow_version=ending.workflow_version if is_committed else 0,
+        workflow_id=ending.workflow,
+        workflow_version=ending.workflow_version,
         created_ms=record.created_ms,
         ended_ms=ending.ended_ms,
     )
 
 
-def _state(known: Particulars, *, is_committed: bool) -> OutcomeState:
-    if is_committed:
-        return OutcomeState.COMMITTED
-    return known.fate.state if known.fate else OutcomeState.FAILED
+def maybe_outcome(record: UploadRecord, known: Particulars) -> Outcome | None:
+    """Return the outcome that *record* tells, with what it keeps sealed; ``None`` before its end.
+
+    Once the sealed part is destroyed, so is the outcome's source: tell it before.
+    """
+    ending = record.ending
+    if ending.outcome is None:
+        return None
+    if record.manifest is not None:
+        return committed_outcome(record, known, ending, record.size)
+    fate = known.fate or _UNTOLD
+    return Outcome(
+        id=ending.outcome,
+        upload_id=record.upload,
+        account_id=record.account,
+        credential_id=record.credential,
+        state=fate.state,
+        error=fate.error,
+        size_bytes=record.mark.offset if record.mark else 0,
+        digest=None,
+        region=record.region,
+        door=Door(record.door),
+        name=known.sealed_name,
+        workflow_id=None,
+        workflow_version=0,
+        created_ms=record.created_ms,
+        ended_ms=ending.ended_ms,
+    )

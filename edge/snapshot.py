@@ -1,19 +1,19 @@
 """What a process of a node knows of control's truth, as of a version, and how it changes.  Pure.
 
-The rule: a snapshot is **one content, whole or not at all**.  A delta is applied to a copy, and what
-results must have the digest that control promised; else the last good one keeps serving.  Control
-forms the same digest over the same entries, so names of classes and fields here are part of it.
+The rule: a snapshot is **one content, whole or not at all**.  A delta is applied to a copy, and
+what results must have the digest that control promised; else the last good one keeps serving.
+Control forms the same digest over the same entries, so names of classes and fields here are a part
+of it.
 """
 
 import dataclasses
-import functools
 import hashlib
 import json
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field
 from enum import StrEnum
 from types import MappingProxyType
-from typing import Any, Final, TypeVar, cast
+from typing import Final, TypeVar, cast
 
 from zentransfer.errors import Code, Error
 from zentransfer.ids import (
@@ -225,6 +225,7 @@ class Snapshot:
 
     ``digest`` is that of the content alone.  ``past`` are workflows in versions that an upload may
     still bear, oldest first; they are this process's own memory and no part of the content.
+    ``names`` are the credentials by name, ``pepper_kids`` what their verifiers were made with.
     """
 
     region: Region
@@ -234,6 +235,7 @@ class Snapshot:
     digest: bytes
     past: tuple[WorkflowEntry, ...] = field(repr=False)
     names: Mapping[CredentialName, CredentialEntry] = field(repr=False)
+    pepper_kids: frozenset[str] = field(repr=False)
 
     def maybe_account(self, wanted: AccountID) -> AccountEntry | None:
         """Return an account, or ``None``."""
@@ -321,6 +323,11 @@ def digest_of(content: Content) -> bytes:
     return found.digest()
 
 
+# The names and defaults of the fields of each class; what has no default equals nothing else.
+_FIELDS: Final[Mapping[type[object], tuple[tuple[str, object], ...]]] = {
+    kind: tuple((one.name, cast("object", one.default)) for one in dataclasses.fields(kind))
+    for kind in (*_ENTITY, Limits, Rule, Condition)
+}
 _ENCODE: Final = json.JSONEncoder(separators=(",", ":"), sort_keys=True).encode
 
 
@@ -343,7 +350,14 @@ def _snapshot(
     names = {entry.name: entry for entry in content.values() if isinstance(entry, CredentialEntry)}
     kept = MappingProxyType(content)
     return Snapshot(
-        region, version, created_ms, kept, digest_of(kept), tuple(past), MappingProxyType(names)
+        region=region,
+        version=version,
+        created_ms=created_ms,
+        content=kept,
+        digest=digest_of(kept),
+        past=tuple(past),
+        names=MappingProxyType(names),
+        pepper_kids=frozenset(entry.pepper_kid for entry in names.values()),
     )
 
 
@@ -353,14 +367,7 @@ def _plain(value: object) -> object:
     if isinstance(value, bytes):
         return {"bytes": value.hex()}
     if isinstance(value, tuple):
-        return [_plain(item) for item in cast("tuple[Any, ...]", value)]
-    given = ((name, getattr(value, name), default) for name, default in _fields(type(value)))
+        return [_plain(item) for item in cast("tuple[object, ...]", value)]
+    given = ((name, getattr(value, name), default) for name, default in _FIELDS[type(value)])
     named = {name: _plain(item) for name, item, default in given if item != default}
     return {type(value).__name__: named}
-
-
-@functools.cache
-def _fields(kind: type) -> tuple[tuple[str, object], ...]:
-    """Return the names and defaults of a dataclass's fields; what has none equals nothing else."""
-    assert dataclasses.is_dataclass(kind), f"{kind} has no canonical form"
-    return tuple((one.name, one.default) for one in dataclasses.fields(kind))

@@ -186,7 +186,7 @@ def _packed_workflows(workflows: Iterable[WorkflowEntry]) -> list[Packable]:
 
 
 def _packed_rule(rule: Rule) -> list[Packable]:
-    conditions = [[one.kind, one.pattern, one.negated] for one in rule.conditions]
+    conditions: list[Packable] = [[one.kind, one.pattern, one.negated] for one in rule.conditions]
     return [conditions, [[*rule.destinations]], rule.priority]
 
 
@@ -202,9 +202,7 @@ def _workflow(row: Fields) -> WorkflowEntry:
 
 def _rule(row: Fields) -> Rule:
     conditions = tuple(
-        Condition(
-            ConditionKind(_word(one, "0")), one.text("1", PATTERN_CHARS_MAX), one.flag("2")
-        )
+        Condition(ConditionKind(_word(one, "0")), one.text("1", PATTERN_CHARS_MAX), one.flag("2"))
         for one in row.rows("0", RULE_CONDITIONS_MAX)
     )
     return Rule(conditions, _destinations(row, "1"), row.flag("2"))

@@ -10,7 +10,7 @@
 set -euo pipefail
 cd "$(dirname "$0")/.."
 BIN=${BIN:-.venv/bin}
-BUF=node_modules/.bin/buf
+BUF=node_modules/@bufbuild/buf-linux-$(uname -m | sed s/x86_64/x64/)/bin/buf
 BASELINE=proto/baseline.binpb
 
 fail() { # MESSAGE
@@ -19,7 +19,7 @@ fail() { # MESSAGE
 }
 
 [ -x "$BIN/protoc-gen-mypy_grpc" ] || fail "$BIN/protoc-gen-mypy_grpc is missing; run: make setup"
-[ -x "$BUF" ] || fail "$BUF is missing; run: make setup"
+[ -x "$BUF" ] || fail "buf is missing from node_modules; run: make setup"
 
 fresh_code() { # generates into a folder of this run, $fresh: stubs only where there is a service
     local schemas services

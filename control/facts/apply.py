@@ -14,7 +14,7 @@ from control.facts.model import Batch, Fact, Reason
 from control.facts.plan import Known, SetAside, Writes, planned, set_aside, uploads_named
 from control.unit_of_work import UnitOfWork
 from control.uploads.model import DeletionReceipt, DeliveryChange, Outcome
-from zentransfer.ids import EpochID, NodeID, ProcessName
+from zentransfer.ids import AccountID, EpochID, NodeID, ProcessName
 
 
 @dataclass(frozen=True, slots=True)
@@ -23,7 +23,8 @@ class Applied:
 
     ``sequence`` is the highest one without a gap; ``resume_from`` is where to send again from when
     there is one, else ``None``.  ``new`` counts the facts that were applied now, ``aside`` are
-    those that were set aside; ``missed`` are credentials that a node did not know.
+    those that were set aside; ``missed`` are credentials that a node did not know; ``accounts``
+    are those whose uploads changed.
     """
 
     sequence: int
@@ -31,6 +32,7 @@ class Applied:
     new: int = 0
     aside: tuple[SetAside, ...] = ()
     missed: frozenset[str] = frozenset()
+    accounts: frozenset[AccountID] = frozenset()
 
 
 async def apply_batch(uow: UnitOfWork, batch: Batch, now_ms: int) -> Applied:
@@ -58,6 +60,7 @@ async def apply_batch(uow: UnitOfWork, batch: Batch, now_ms: int) -> Applied:
         new=len(writes.events),
         aside=aside,
         missed=frozenset(writes.missed),
+        accounts=frozenset(event.account_id for event in writes.events),
     )
 
 

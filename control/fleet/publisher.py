@@ -4,7 +4,9 @@ The rule: a version is in the database before any node hears of it, so that no t
 have one version, whatever crashes.
 """
 
+import asyncio
 from collections import deque
+from collections.abc import Callable
 from typing import Final
 
 from control.accounts.handlers import inner_column
@@ -13,11 +15,12 @@ from control.fleet.snapshot import Delta, Knob, Snapshot, Truth, content_for, di
 from control.fleet.snapshot_store import Published
 from control.keystore import KeyStore
 from control.unit_of_work import Database, UnitOfWork
+from zentransfer import log
 from zentransfer.clock import Clock
 from zentransfer.credential import verifier
 from zentransfer.errors import Code, Error
 from zentransfer.ids import AccountID, CredentialID, Region
-from zentransfer.limits import SNAPSHOT_HISTORY_MAX
+from zentransfer.limits import SNAPSHOT_HISTORY_MAX, SNAPSHOT_RETRY_S
 
 KNOBS: Final[tuple[Knob, ...]] = ()  # no live knob is offered yet
 
@@ -29,7 +32,33 @@ class Publisher:
         self._database = database
         self._keys = keys
         self._clock = clock
+        self._touched = asyncio.Event()
         self._kept = {region: deque[Snapshot](maxlen=SNAPSHOT_HISTORY_MAX) for region in Region}
+
+    def touch(self) -> None:
+        """Say that accounts changed; ``run`` publishes it."""
+        self._touched.set()
+
+    async def run(self, tell: Callable[[set[Region]], None]) -> None:
+        """Publish what changes, for ever, and *tell* which regions have a new version.
+
+        A task of the composition root.  While the database cannot, what is published stays, and it
+        is tried again every SNAPSHOT_RETRY_S.
+        """
+        while True:
+            await self._touched.wait()
+            self._touched.clear()
+            try:
+                changed = await self.refresh()
+            except Error as failed:
+                log.error("snapshot.not_published", failed)
+                self._touched.set()
+                await asyncio.sleep(SNAPSHOT_RETRY_S)
+                continue
+            for region in sorted(changed):
+                log.fact("snapshot.published", region=region, version=self.current(region).version)
+            if changed:
+                tell(changed)
 
     async def refresh(self) -> set[Region]:
         """Publish what changed in the truth; return the regions that have a new version.

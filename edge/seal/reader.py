@@ -27,7 +27,6 @@ from edge.seal.record import (
     RecordKeys,
     RecordType,
     accept_aad,
-    crc_seed,
     next_position,
 )
 from zentransfer.limits import MANIFEST_BYTES_MAX
@@ -41,10 +40,10 @@ class SegmentReader:
     Read ``wants()`` bytes, give them to ``open``, until ``is_done``.
     """
 
-    def __init__(self, header: Header, keys: RecordKeys, end: int) -> None:
+    def __init__(self, header: Header, keys: RecordKeys, seed: int, end: int) -> None:
         self._place = header.place
-        self._seed = crc_seed(header.hash)
         self._keys = keys
+        self._seed = seed
         self._end = end
         self._offset = self._accepted = header.place.start
         self.position = HEADER_BLOCK_BYTES  # of the next record, in bytes of the file
@@ -132,16 +131,18 @@ class SegmentReader:
 def open_manifest(
     header: Header,
     keys: RecordKeys,
-    counter: int,
-    data: memoryview,
+    seed: int,
+    record: tuple[memoryview, int],
     is_ours: Callable[[bytes, bytes], bool],
 ) -> tuple[Manifest, bytes]:
-    """Return the manifest in the record at the start of *data*, and its digest.
+    """Return the manifest in *record*, and its digest.
 
-    *counter* is the number of the record in its segment, whose *header* and *keys* are given.
-    ``is_ours(message, tag)`` says whether an origin tag is good.  Raises :class:`Broken`.
+    *record* is the bytes from its start on, and its number in the segment, whose *header*, *keys*
+    and *seed* of the CRC are given.  ``is_ours(message, tag)`` says whether an origin tag is good.
+    Raises :class:`Broken`.
     """
-    body = _manifest_body(data, crc_seed(header.hash))
+    data, counter = record
+    body = _manifest_body(data, seed)
     sealed = bytes(body[:-ORIGIN_TAG_BYTES])
     digest = manifest_digest(header.hash, sealed)
     if not is_ours(origin_message(digest), bytes(body[-ORIGIN_TAG_BYTES:])):

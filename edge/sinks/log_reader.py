@@ -65,8 +65,9 @@ class LogReader:
             keys = RecordKeys(await self._open_key.open(header), header.hash)
             data = memoryview(bytearray(MANIFEST_RECORD_BYTES_MAX))
             count = read_fully(file, data, place.position)
+        seed = self._parts.rules.seed(header.hash)
         manifest, digest = open_manifest(
-            header, keys, place.counter, data[:count], self._parts.keys.is_ours
+            header, keys, seed, (data[:count], place.counter), self._parts.keys.is_ours
         )
         listed = tuple(SegmentPlace(s.number, s.start, s.header_hash) for s in record.segments)
         if digest != place.digest or manifest.total != record.size or manifest.segments != listed:
@@ -82,7 +83,7 @@ class LogReader:
                 keys = whole.keys
                 if segment is not segments[-1]:
                     keys = RecordKeys(await self._open_key.open(header), header.hash)
-                reader = SegmentReader(header, keys, end)
+                reader = SegmentReader(header, keys, self._parts.rules.seed(header.hash), end)
                 buffer = memoryview(bytearray(header.place.record_bytes))
                 while not reader.is_done:
                     position, count = reader.wants()

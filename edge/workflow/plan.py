@@ -7,6 +7,7 @@ whoever plans it and however often; so two processes that plan at once plan one 
 import hashlib
 from dataclasses import dataclass
 
+from edge.particulars import Particulars
 from edge.record import UploadRecord
 from edge.snapshot import Condition, ConditionKind, Rule, WorkflowEntry
 from edge.workflow.run import Delivery, Run
@@ -14,25 +15,16 @@ from zentransfer.ids import DeliveryID, DestinationID, IdMaker, Kind, RunID, Upl
 
 
 @dataclass(frozen=True, slots=True)
-class FileNames:
-    """What the sender called the file: ``folder`` with ``/`` between its parts, or empty."""
-
-    name: str
-    folder: str = ""
-    media_type: str = ""
-
-
-@dataclass(frozen=True, slots=True)
 class Choice:
-    """Where a file goes.  ``is_kept``: no rule said so, and nothing is thrown away unasked."""
+    """Where a file goes.  ``is_kept``: nobody said so, and nothing is thrown away unasked."""
 
     destinations: tuple[DestinationID, ...]
     is_kept: bool = False
-    priority: bool = False
+    is_urgent: bool = False
 
 
-def chosen(workflow: WorkflowEntry | None, credential: str, names: FileNames) -> Choice:
-    """Return where *workflow* sends a file that came by *credential* under *names*.
+def chosen(workflow: WorkflowEntry | None, credential: str, known: Particulars) -> Choice:
+    """Return where *workflow* sends a file that came by *credential*, named as *known* says.
 
     The first rule that holds decides, also when it says nowhere.  Without rules every destination
     gets the file.  Where rules stand and none holds, or where there is no destination at all,
@@ -41,17 +33,17 @@ def chosen(workflow: WorkflowEntry | None, credential: str, names: FileNames) ->
     if workflow is None:
         return Choice((), is_kept=True)
     for rule in workflow.rules:
-        if all(_holds(condition, credential, names) for condition in rule.conditions):
+        if all(_holds(condition, credential, known) for condition in rule.conditions):
             return _of_rule(rule, workflow)
     destinations = () if workflow.rules else workflow.destinations
     return Choice(destinations, is_kept=not destinations)
 
 
 def planned(
-    record: UploadRecord, workflow: WorkflowEntry | None, names: FileNames, keep_ms: int
+    record: UploadRecord, workflow: WorkflowEntry | None, known: Particulars, keep_ms: int
 ) -> Run:
     """Return the run of a committed upload, which may keep its content for *keep_ms*."""
-    choice = chosen(workflow, record.credential or "", names)
+    choice = chosen(workflow, record.credential or "", known)
     begun_ms = record.ending.ended_ms
     run = Run(
         id=run_id(record.upload),
@@ -66,6 +58,7 @@ def planned(
             Delivery(delivery_id(record.upload, each), each) for each in choice.destinations
         ),
         is_kept=choice.is_kept,
+        is_urgent=choice.is_urgent,
     )
     return run.settled()
 
@@ -88,20 +81,23 @@ def receipt_id(upload: UploadID) -> str:
 def _of_rule(rule: Rule, workflow: WorkflowEntry) -> Choice:
     # A destination that was switched off since is not in the workflow any more.
     kept = tuple(each for each in rule.destinations if each in workflow.destinations)
-    return Choice(kept, is_kept=bool(rule.destinations) and not kept, priority=rule.priority)
+    return Choice(kept, is_kept=bool(rule.destinations) and not kept, is_urgent=rule.priority)
 
 
-def _holds(condition: Condition, credential: str, names: FileNames) -> bool:
+def _holds(condition: Condition, credential: str, known: Particulars) -> bool:
+    return _is_like(condition, credential, known) is not condition.negated
+
+
+def _is_like(condition: Condition, credential: str, known: Particulars) -> bool:
     match condition.kind:
         case ConditionKind.CREDENTIAL:
-            found = condition.pattern == credential
+            return condition.pattern == credential
         case ConditionKind.FOLDER:
-            found = matches(condition.pattern, names.folder)
+            return matches(condition.pattern, known.name.folder)
         case ConditionKind.NAME:
-            found = matches(condition.pattern, names.name)
+            return matches(condition.pattern, known.name.name)
         case ConditionKind.MEDIA_TYPE:
-            found = matches(condition.pattern, names.media_type)
-    return found is not condition.negated
+            return matches(condition.pattern, known.media_type)
 
 
 def matches(pattern: str, text: str) -> bool:

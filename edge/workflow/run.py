@@ -12,6 +12,7 @@ from dataclasses import dataclass, replace
 from enum import StrEnum
 from typing import Final
 
+from edge.audit_chain import START, Head
 from edge.facts import DeletionReason, DeliveryState
 from zentransfer.errors import Code
 from zentransfer.ids import AccountID, DeliveryID, DestinationID, RunID, UploadID, WorkflowID
@@ -105,10 +106,11 @@ class Delivery:
 
 @dataclass(frozen=True, slots=True)
 class Gone:
-    """When the content went: its keys, then its bytes."""
+    """When the content went: its keys, then its bytes; and the audit chain's end after that."""
 
     keys_destroyed_ms: int
     removed_ms: int
+    audit: Head = START
 
 
 @dataclass(frozen=True, slots=True)
@@ -116,7 +118,8 @@ class Run:
     """All that is to be done with one whole upload of ``size_bytes``.
 
     ``is_kept`` means that nothing was chosen by anybody: the content waits for ``keep_until_ms``
-    instead of going at once.  ``lease`` and ``fence`` are those of the erasing.
+    instead of going at once.  ``is_urgent`` ones go ahead of others.  ``lease`` and ``fence`` are
+    those of the erasing.
     """
 
     id: RunID
@@ -129,6 +132,7 @@ class Run:
     keep_until_ms: int
     deliveries: tuple[Delivery, ...]
     is_kept: bool = False
+    is_urgent: bool = False
     state: RunState = RunState.OPEN
     reason: DeletionReason | None = None
     fence: int = 0

@@ -54,6 +54,16 @@ _STAGE: Final = Word("stop_admitting", "drain", "flush_outbox", "give_back_lease
 
 _COMMAND_END: Final = Word("done", "refused", "failed", "expired")
 _MISMATCH: Final = Text(MISMATCH)
+_ASIDE: Final = Word(
+    "malformed",
+    "unknown_kind",
+    "unknown_account",
+    "foreign_region",
+    "foreign_account",
+    "conflict",
+    "refused",
+    "lost",
+)
 
 FACTS: Final[Mapping[str, Fact]] = MappingProxyType(
     {
@@ -110,6 +120,10 @@ FACTS: Final[Mapping[str, Fact]] = MappingProxyType(
         # what a node has to tell control (edge.outbox)
         "outbox.flush_failed": _error(),
         "outbox.gap": _error(),
+        # what control makes of it, and what it tells nodes (control.facts, control.fleet)
+        "facts.set_aside": _error(node=NODE, process=PROCESS, reason=_ASIDE, count=COUNT),
+        "snapshot.published": _info(region=REGION, version=COUNT),
+        "snapshot.not_published": _error(),
     }
 )
 

@@ -131,6 +131,7 @@ def test_a_symbolic_link_is_not_followed(tmp_path: Path) -> None:
     disk.close()
 
 
+@pytest.mark.peer
 def test_a_program_that_is_started_inherits_no_file(tmp_path: Path) -> None:
     disk = RealDisk(tmp_path)
     file = disk.create("a")

@@ -12,7 +12,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from tests.support.sim import simulate
-from zentransfer import log
+from zentransfer import log_facts
 from zentransfer.limits import LEAVE_ACTION_S, LEAVE_AT_ONCE_S
 from zentransfer.service import (
     EXIT_CANNOT_START,
@@ -255,7 +255,7 @@ def test_a_start_error_is_one_plain_line(
 
 
 def test_the_log_knows_every_stage_by_name() -> None:
-    field = log.FACTS["process.leave_late"].fields["stage"]
+    field = log_facts.FACTS["process.leave_late"].fields["stage"]
     assert all(field.shown(stage.name.lower()) for stage in Stage)
 
 

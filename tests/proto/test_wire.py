@@ -216,7 +216,7 @@ def test_what_is_missing_is_named_with_its_cure(tree: Path) -> None:
     )  # fmt: skip
     (tree / "node_modules").unlink()
     assert run(tree, "check") == (
-        1, "proto: node_modules/.bin/buf is missing; run: make setup\n",
+        1, "proto: buf is missing from node_modules; run: make setup\n",
     )  # fmt: skip
     assert run(tree, "polish")[0] == 1
 
@@ -233,7 +233,7 @@ FROM_OWNER = "the owner's words about files and places, without which no file ca
 TO_A_NODE = {
     OPAQUE: """
         OutboxPosition.epoch FactsAck.epoch
-        Account.id Credential.id Credential.account_id Credential.workflow_id
+        Account.id Credential.id Credential.name Credential.account_id Credential.workflow_id
         Workflow.id Workflow.account_id Workflow.destination_ids Rule.destination_ids
         Destination.id Destination.account_id
         Denial.id Denial.subject Removal.id

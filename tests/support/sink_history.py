@@ -24,7 +24,7 @@ from zentransfer.memory_disk import MemoryDisk
 from zentransfer.platter import keep_none
 
 ACCOUNT: Final = AccountID("ac_aaaaaaaaaaaaaaaaaaaaaaaaaa")
-LENGTHS: Final = (0, 1, 17, 63, 64, 300, 4_000, 8_192, 20_000)
+LENGTHS: Final = (0, 1, 17, 64, 300, 4_000, 8_192, 12_000, 20_000)
 FILE_MAX: Final = 1 << 20
 
 
@@ -68,26 +68,28 @@ class History:
             (step,) = self.random.choices(
                 [step for step, _ in weighted], [weight for _, weight in weighted]
             )
+            if self.active is None and self.random.random() < 0.7:
+                step = self._attach
             await self._safely(step)
         await self._to_the_end()
 
     def _steps(self) -> list[tuple[Callable[[], Awaitable[None]], int]]:
         return [
-            (self._attach, 10),
-            (self._append, 24),
+            (self._attach, 6),
+            (self._append, 26),
             (self._accept, 4),
-            (self._flush, 14),
+            (self._flush, 18),
             (self._zombie, 12),
             (self._race, 5),
-            (self._head, 4),
-            (self._finish, 2),
-            (self._read, 2),
+            (self._head, 3),
+            (self._finish, 1),
+            (self._read, 1),
             (self._destroy, 1),
-            (self._plan_fault, 6),
+            (self._plan_fault, 5),
             (self._forget_cache, 3),
-            (self._crash, 5),
-            (self._crash_inside, 5),
-            (self._kill, 3),
+            (self._crash, 3),
+            (self._crash_inside, 2),
+            (self._kill, 2),
         ]
 
     async def _safely(self, step: Callable[[], Awaitable[None]]) -> None:

@@ -1,4 +1,4 @@
-"""Names at a destination: which are possible, how a clash is numbered, what a part is called.  Pure.
+"""Names at a destination: which are possible, how clashes are numbered, names of parts.  Pure.
 
 The rule: a name is one name.  Nothing that a client sent can step out of its folder or become a
 command; what cannot be a name is refused and never mended in silence, because two files mended
@@ -7,12 +7,14 @@ alike would meet.
 
 from pathlib import PurePosixPath
 from typing import Final
+from unicodedata import category
 
 from edge.workflow.destinations.base import RemoteName
 from zentransfer.errors import Code, Error
 from zentransfer.limits import FOLDER_DEPTH_MAX, REMOTE_NAME_BYTES_MAX
 
 _PART: Final = ".part"
+_NO_TEXT: Final = ("Cc", "Cs")  # control characters, halves of surrogate pairs
 _TAG_CHARS: Final = 12  # of a delivery's id: 60 random bits
 
 
@@ -50,7 +52,7 @@ def part_name(name: RemoteName, fence: int) -> str:
 
 
 def _shortened(stem: str, end: str) -> str:
-    """Return *stem* and *end*, with the stem cut at a character so that a name has room for both."""
+    """Return *stem* and *end*, the stem cut at a character so that both are one name."""
     room = REMOTE_NAME_BYTES_MAX - len(_encoded(end))
     if room <= 0:  # all of it is suffix: then the number stands at the end
         return _shortened(stem + end, "~")
@@ -63,6 +65,4 @@ def _encoded(text: str) -> bytes:
 
 def _is_plain(text: str) -> bool:
     """Say whether *text* is proper Unicode without control characters."""
-    return not any(ord(char) < 0x20 or ord(char) == 0x7F for char in text) and not any(
-        0xD800 <= ord(char) <= 0xDFFF for char in text
-    )
+    return not any(category(char) in _NO_TEXT for char in text)

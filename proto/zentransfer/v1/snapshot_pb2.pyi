@@ -245,7 +245,7 @@ class AccountLimits(_message.Message):
     def __init__(self, upload_bytes_max: _Optional[int] = ..., uploads_in_flight_max: _Optional[int] = ..., connections_max: _Optional[int] = ..., uploads_per_minute_max: _Optional[int] = ..., first_slice_bytes: _Optional[int] = ..., overdraft_bytes: _Optional[int] = ..., unfinished_keep_ms: _Optional[int] = ..., content_keep_ms: _Optional[int] = ...) -> None: ...
 
 class Credential(_message.Message):
-    __slots__ = ("id", "account_id", "kind", "verifier", "pepper_kid", "workflow_id", "folder", "not_after_ms", "require_tls", "epoch")
+    __slots__ = ("id", "account_id", "kind", "verifier", "pepper_kid", "workflow_id", "folder", "not_after_ms", "require_tls", "epoch", "name")
     ID_FIELD_NUMBER: _ClassVar[int]
     ACCOUNT_ID_FIELD_NUMBER: _ClassVar[int]
     KIND_FIELD_NUMBER: _ClassVar[int]
@@ -256,6 +256,7 @@ class Credential(_message.Message):
     NOT_AFTER_MS_FIELD_NUMBER: _ClassVar[int]
     REQUIRE_TLS_FIELD_NUMBER: _ClassVar[int]
     EPOCH_FIELD_NUMBER: _ClassVar[int]
+    NAME_FIELD_NUMBER: _ClassVar[int]
     id: str
     account_id: str
     kind: CredentialKind
@@ -266,7 +267,8 @@ class Credential(_message.Message):
     not_after_ms: int
     require_tls: bool
     epoch: int
-    def __init__(self, id: _Optional[str] = ..., account_id: _Optional[str] = ..., kind: _Optional[_Union[CredentialKind, str]] = ..., verifier: _Optional[bytes] = ..., pepper_kid: _Optional[str] = ..., workflow_id: _Optional[str] = ..., folder: _Optional[str] = ..., not_after_ms: _Optional[int] = ..., require_tls: _Optional[bool] = ..., epoch: _Optional[int] = ...) -> None: ...
+    name: str
+    def __init__(self, id: _Optional[str] = ..., account_id: _Optional[str] = ..., kind: _Optional[_Union[CredentialKind, str]] = ..., verifier: _Optional[bytes] = ..., pepper_kid: _Optional[str] = ..., workflow_id: _Optional[str] = ..., folder: _Optional[str] = ..., not_after_ms: _Optional[int] = ..., require_tls: _Optional[bool] = ..., epoch: _Optional[int] = ..., name: _Optional[str] = ...) -> None: ...
 
 class Workflow(_message.Message):
     __slots__ = ("id", "version", "account_id", "rules", "destination_ids")

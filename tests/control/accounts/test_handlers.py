@@ -129,7 +129,7 @@ def test_an_edit_makes_the_next_version_and_keeps_the_last() -> None:
         kept = await uow.connection.rows(
             text("SELECT version, name FROM workflow_version ORDER BY version")
         )
-        assert [tuple(row.values()) for row in kept] == [(1, "All"), (2, "Photos")]
+        assert [(row["version"], row["name"]) for row in kept] == [(1, "All"), (2, "Photos")]
 
     in_one_transaction(case)
 

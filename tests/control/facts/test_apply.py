@@ -118,7 +118,7 @@ def test_a_whole_upload_is_told_by_its_facts() -> None:
         database = await filled()
         for fact, state in zip(story, states, strict=True):
             (result,) = await applied(database, batch(fact))
-            assert result == Applied(fact.sequence, new=1)
+            assert result == Applied(fact.sequence, new=1, accounts=frozenset({NINA.id}))
             async with database.read() as uow:
                 upload = await uow.uploads.maybe_upload(NINA.id, one.upload_id)
                 assert upload is not None

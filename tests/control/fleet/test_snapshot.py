@@ -143,7 +143,7 @@ def test_a_delta_turns_the_old_into_the_new(before: Content, after: Content) -> 
     assert delta is not None
     assert applied(old, delta) == new
     same = {key for key in before if before[key] == after.get(key)}
-    touched = {(KINDS[type(one)], one.id) for one in delta.puts} | set(delta.removals)  # type: ignore[index] # only these two kinds are drawn
+    touched = {(KINDS[type(one)], one.id) for one in delta.puts} | set(delta.removals)
     assert not same & touched, "a delta holds changes only"
 
 

@@ -1,0 +1,231 @@
+"""What the API takes and gives, as it stands in the OpenAPI document.
+
+The rule: a field that is not here is refused on the way in and cannot leave on the way out.  Times
+are RFC 3339 in UTC, sizes are bytes, ids are opaque.
+"""
+
+from datetime import UTC, datetime
+from typing import Annotated, ClassVar, Literal
+
+from pydantic import AwareDatetime, BaseModel, ConfigDict, Field
+
+from control.accounts.destinations import Clash, DestinationKind
+from control.accounts.model import CredentialKind
+from control.accounts.workflows import ConditionKind
+from control.uploads.model import DeliveryState, UploadState
+from zentransfer.errors import Code
+from zentransfer.ids import Region
+from zentransfer.limits import (
+    DESTINATION_ADDRESS_CHARS_MAX,
+    FOLDER_CHARS_MAX,
+    LABEL_CHARS_MAX,
+    PATTERN_CHARS_MAX,
+    RULE_CONDITIONS_MAX,
+    WORKFLOW_DESTINATIONS_MAX,
+    WORKFLOW_RULES_MAX,
+)
+
+
+class Body(BaseModel):
+    """A JSON object with exactly these fields."""
+
+    model_config: ClassVar[ConfigDict] = ConfigDict(
+        extra="forbid", frozen=True, strict=True, hide_input_in_errors=True
+    )
+
+
+Label = Annotated[str, Field(min_length=1, max_length=LABEL_CHARS_MAX, description="for people")]
+Folder = Annotated[
+    str, Field(max_length=FOLDER_CHARS_MAX, description="a virtual folder such as a/b")
+]
+Time = Annotated[str, Field(description="RFC 3339, UTC", json_schema_extra={"format": "date-time"})]
+Destinations = Annotated[
+    list[str], Field(max_length=WORKFLOW_DESTINATIONS_MAX, description="ids of destinations")
+]
+
+
+class NewDestination(Body):
+    """A place for files."""
+
+    kind: DestinationKind
+    label: Label
+    address: Annotated[
+        str,
+        Field(
+            min_length=1,
+            max_length=DESTINATION_ADDRESS_CHARS_MAX,
+            description="for kind folder: an absolute path on the region's machines",
+        ),
+    ]
+    clash: Clash = Clash.KEEP_BOTH
+
+
+class DestinationBody(Body):
+    """A place for files, as it is kept."""
+
+    id: str
+    version: int
+    kind: DestinationKind
+    label: str
+    address: str
+    clash: Clash
+    created_at: Time
+
+
+class ProbedBody(Body):
+    """How a trial of a destination went; code and detail say why it did not go well."""
+
+    ok: bool
+    code: Code | None
+    detail: str
+
+
+class ConditionBody(Body):
+    """One test of a rule; ``*`` stands for any run of characters."""
+
+    kind: ConditionKind
+    pattern: Annotated[str, Field(min_length=1, max_length=PATTERN_CHARS_MAX)]
+    negated: bool = False
+
+
+class RuleBody(Body):
+    """Where a file goes that meets all conditions."""
+
+    conditions: Annotated[list[ConditionBody], Field(min_length=1, max_length=RULE_CONDITIONS_MAX)]
+    destinations: Destinations
+    priority: bool = False
+
+
+class NewWorkflow(Body):
+    """What shall happen to files: the first rule that holds decides, without rules all get them."""
+
+    name: Label
+    folder: Folder = ""
+    rules: Annotated[list[RuleBody], Field(max_length=WORKFLOW_RULES_MAX)] = []
+    destinations: Destinations
+
+
+class ChangedWorkflow(NewWorkflow):
+    """The next version of a workflow; ``version`` is the one that it was read at."""
+
+    version: int
+
+
+class WorkflowBody(Body):
+    """What happens to files, as of a version."""
+
+    id: str
+    version: int
+    name: str
+    folder: str
+    rules: list[RuleBody]
+    destinations: list[str]
+    created_at: Time
+
+
+class NewCredential(Body):
+    """What a program (api) or a camera (ftp) shall sign in with."""
+
+    kind: CredentialKind
+    label: Label
+    folder: Folder | None = None
+    workflow: Annotated[str | None, Field(description="id; without it, the oldest workflow")] = None
+    require_tls: bool = False
+    expires_at: AwareDatetime | None = None
+
+
+class CredentialBody(Body):
+    """What a program or a camera signs in with; its secret is not kept."""
+
+    id: str
+    kind: CredentialKind
+    name: Annotated[str, Field(description="what a camera signs in as")]
+    label: str
+    folder: str
+    workflow: str
+    require_tls: bool
+    created_at: Time
+    expires_at: Time | None
+    last_used_at: Annotated[Time | None, Field(description="to the hour")]
+
+
+class IssuedBody(CredentialBody):
+    """A new credential with its secret, shown this once.
+
+    A camera signs in with name and secret, a program with the token.
+    """
+
+    secret: str
+    token: Annotated[str | None, Field(description="the bearer token, for kind api")]
+
+
+class DeliveryBody(Body):
+    """One file on its way to one destination."""
+
+    id: str
+    destination: str
+    state: DeliveryState
+    attempts: int
+    error: Code | None
+    delivered_at: Time | None
+
+
+class EventBody(Body):
+    """One line of a timeline."""
+
+    at: Time
+    type: str
+    detail: str
+
+
+class UploadBody(Body):
+    """One file that was sent to us; name and folder are empty when they cannot be shown."""
+
+    id: str
+    name: str | None
+    folder: str | None
+    size: int
+    received: int
+    region: Region
+    node: str
+    state: UploadState
+    created_at: Time
+    committed_at: Time | None
+    destroyed_at: Time | None
+    digest: Annotated[str | None, Field(description="sha256: and 64 hexadecimal digits")]
+    deliveries: list[DeliveryBody]
+
+
+class WholeUploadBody(UploadBody):
+    """One file with its timeline, the newest events of it."""
+
+    events: list[EventBody]
+
+
+class AskedBody(Body):
+    """What was asked for and will be tried; the timeline tells how it went."""
+
+    command: str
+    kind: Literal["cancel", "retry"]
+
+
+class ProblemBody(BaseModel):
+    """Why a request was refused (RFC 9457)."""
+
+    type: str
+    title: str
+    status: int
+    detail: str
+    code: Code
+    retry_after_s: float | None = None
+
+
+def rfc3339(at_ms: int) -> str:
+    """Return UTC milliseconds as RFC 3339 text."""
+    whole = datetime.fromtimestamp(at_ms // 1000, UTC)
+    return f"{whole:%Y-%m-%dT%H:%M:%S}.{at_ms % 1000:03d}Z"
+
+
+def maybe_rfc3339(at_ms: int | None) -> str | None:
+    """Return UTC milliseconds as RFC 3339 text, or ``None``."""
+    return None if at_ms is None else rfc3339(at_ms)

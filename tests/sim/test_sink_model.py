@@ -1,0 +1,67 @@
+from typing import ClassVar
+
+import pytest
+
+from edge.record import UploadRecord
+from edge.sinks.log_parts import Rules
+from edge.sinks.memory import MemorySink
+from tests.support.sim import simulate
+from tests.support.sink_history import History
+from tests.support.sink_model import Violation
+from zentransfer.disk import DiskPath, File
+from zentransfer.memory_disk import MemoryDisk
+
+STEPS = 40
+BLOCKS = 10  # of histories, so that workers share them
+BLOCK = 12  # histories
+MUTANT_SEEDS = 400  # histories in which a mutant must be seen at the latest
+
+
+class WithoutFlushAtClaim(Rules):
+    async def flush_found(self, file: File) -> None:
+        pass
+
+
+class WithoutCacheDropAtClaim(Rules):
+    def drop_found(self, file: File) -> None:
+        pass
+
+
+class WithoutFenceBeforeReply(Rules):
+    def may_reply(self, record: UploadRecord, fence: int) -> bool:
+        return True
+
+
+class WithoutFenceAtCommit(Rules):
+    def may_commit(self, record: UploadRecord, fence: int) -> bool:
+        return True
+
+
+class WithCrcOfNoSegment(Rules):
+    def seed(self, header_hash: bytes) -> int:
+        return 0
+
+
+class WithoutFolderFlush(MemoryDisk):
+    async def flush_folder(self, path: DiskPath) -> None:
+        pass
+
+
+def sink_with(rules: type[Rules]) -> type[MemorySink]:
+    class Mutant(MemorySink):
+        rules: ClassVar[Rules] = mutation()
+
+    return Mutant
+
+
+@pytest.mark.parametrize("block", range(BLOCKS))
+def test_what_was_told_is_kept_in_every_history(block: int) -> None:
+    for seed in range(block * BLOCK, (block + 1) * BLOCK):
+        simulate(History(seed).run(STEPS))
+
+
+@pytest.mark.soak
+@pytest.mark.parametrize("block", range(20))
+def test_what_was_told_is_kept_in_thousands_of_histories(block: int) -> None:
+    for seed in range(10_000 + block * 100, 10_000 + (block + 1) * 100):
+        simulate(History(seed).run(STEPS))
