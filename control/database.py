@@ -10,8 +10,9 @@ import asyncio
 import functools
 import os
 import sqlite3
+import weakref
 from collections.abc import AsyncGenerator, Generator, Sequence
-from contextlib import asynccontextmanager, contextmanager
+from contextlib import asynccontextmanager, contextmanager, suppress
 from pathlib import Path
 from typing import Final
 
@@ -97,6 +98,7 @@ class MemoryDatabase:
         """Make an empty database with all tables."""
         self._engine = _memory_engine(_template())
         self._turn = asyncio.Lock()
+        weakref.finalize(self, self._engine.dispose)  # Python 3.13 warns of what is only dropped
 
     @asynccontextmanager
     async def write(self) -> AsyncGenerator[UnitOfWork, None]:
@@ -138,8 +140,15 @@ class _FileConnection:
 
     @asynccontextmanager
     async def savepoint(self) -> AsyncGenerator[None, None]:
-        async with self._connection.begin_nested():
+        nested = await self._connection.begin_nested()
+        try:
             yield
+        except BaseException:
+            # On a full or broken disk SQLite has undone everything already: that is the news.
+            with suppress(exc.DBAPIError):
+                await nested.rollback()
+            raise
+        await nested.commit()
 
 
 class _MemoryConnection:
@@ -158,8 +167,14 @@ class _MemoryConnection:
 
     @asynccontextmanager
     async def savepoint(self) -> AsyncGenerator[None, None]:
-        with self._connection.begin_nested():
+        nested = self._connection.begin_nested()
+        try:
             yield
+        except BaseException:
+            with suppress(exc.DBAPIError):  # as above
+                nested.rollback()
+            raise
+        nested.commit()
 
 
 def _engine(path: Path, pragmas: Sequence[str], begin: str, connections: int) -> AsyncEngine:
@@ -167,6 +182,7 @@ def _engine(path: Path, pragmas: Sequence[str], begin: str, connections: int) ->
         f"sqlite+aiosqlite:///{path}",
         pool_size=connections,
         max_overflow=0,
+        hide_parameters=True,  # an error shows no value of a row
         connect_args={"isolation_level": None},  # the driver begins nothing by itself
     )
     _set_up(engine.sync_engine, pragmas, begin)
@@ -180,7 +196,7 @@ def _memory_engine(content: bytes | None = None) -> Engine:
             connection.deserialize(content)
         return connection
 
-    engine = create_engine("sqlite://", creator=connect, poolclass=StaticPool)
+    engine = create_engine("sqlite://", creator=connect, poolclass=StaticPool, hide_parameters=True)
     _set_up(engine, _EVERY, "BEGIN IMMEDIATE")
     return engine
 
@@ -250,4 +266,4 @@ def _explained() -> Generator[None, None, None]:
         code = next((code for known, code in _WORLD.items() if name.startswith(known)), None)
         if code is None:
             raise
-        raise Error(code, "the database cannot write", DATABASE_RETRY_AFTER_S) from failed
+        raise Error(code, "the database cannot do it now", DATABASE_RETRY_AFTER_S) from failed

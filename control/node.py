@@ -32,7 +32,6 @@ async def main(service: Service, settings: ControlSettings) -> None:
     grpc = settings.grpc
     await stack.enter_async_context(rpc.server(f"{grpc.host}:{grpc.port}", fleet.register))
     service.tasks.create_task(fleet.watch())
-    checks.add("grpc", lambda: (True, "takes nodes"))
 
     app = web.Application()
     app.add_routes(health.routes(checks))

@@ -4,13 +4,20 @@ The rule: a process that leaves by its own signal stays on its way out whatever 
 desires, and one that an operator drained comes back when he says so.
 """
 
+from collections.abc import Callable
+
 from edge.link_state import Desired, DesiredState, Observed
 
 
 class Duty:
-    """Whether this process admits, from its own life and the operator's wish."""
+    """Whether this process admits, from its own life and the operator's wish.
 
-    def __init__(self) -> None:
+    *now_s* is the loop's time: a wish with an end ends by itself, also while control is away.
+    """
+
+    def __init__(self, now_s: Callable[[], float]) -> None:
+        self._now_s = now_s
+        self._ends_s: float | None = None
         self._is_serving = False
         self._is_leaving = False
         self._desired = DesiredState.ACTIVE
@@ -25,14 +32,24 @@ class Duty:
 
     def obey(self, desired: Desired) -> bool:
         """Take what the operator wants; returns whether that is a change."""
-        changed = desired.state is not self._desired
+        changed = desired.state is not self._wanted
         self._desired = desired.state
+        self._ends_s = None
+        # A drain's time bounds how long uploads may take; only a disablement ends in serving.
+        if desired.state is DesiredState.DISABLED and desired.remaining_s is not None:
+            self._ends_s = self._now_s() + desired.remaining_s
         return changed
+
+    @property
+    def _wanted(self) -> DesiredState:
+        if self._ends_s is not None and self._now_s() >= self._ends_s:
+            return DesiredState.ACTIVE
+        return self._desired
 
     @property
     def admits(self) -> bool:
         """Return whether new work may begin here."""
-        return self._is_serving and not self._is_leaving and self._desired is DesiredState.ACTIVE
+        return self._is_serving and not self._is_leaving and self._wanted is DesiredState.ACTIVE
 
     def observed(self, under_way: int) -> Observed:
         """Return the state that a heartbeat says; *under_way* counts uploads or deliveries."""
@@ -48,6 +65,6 @@ class Duty:
             return True, "admits new work"
         if self._is_leaving:
             return False, "leaves"
-        if self._desired is not DesiredState.ACTIVE:
-            return False, f"the operator wants {self._desired}"
+        if self._wanted is not DesiredState.ACTIVE:
+            return False, f"the operator wants {self._wanted}"
         return False, "starts"

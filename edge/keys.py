@@ -78,20 +78,17 @@ def load_public_keys(disk: Disk) -> RegionPublicKeys:
     try:
         table = json.loads(text)
         metadata = {str(kid): _key(value) for kid, value in table["metadata"].items()}
-        keys = RegionPublicKeys(
+        return RegionPublicKeys(
             region=Region(table["region"]),
             kid=str(table["kid"]),
             content=_key(table["content"]),
             destination=_key(table["destination"]),
-            metadata_kid=str(table["metadata_kid"]),
+            metadata_kid=_one_of(metadata, str(table["metadata_kid"])),
             metadata=metadata,
             origin=_key(table["origin"]),
         )
-    except (KeyError, TypeError, AttributeError) as wrong:
+    except (KeyError, TypeError, AttributeError, ValueError) as wrong:
         raise ValueError("this is no file of public keys") from wrong
-    if keys.metadata_kid not in metadata:
-        raise ValueError("the metadata key in use is not among the keys")
-    return keys
 
 
 def _key(text: object) -> bytes:
@@ -99,3 +96,9 @@ def _key(text: object) -> bytes:
     if len(key) != KEY_BYTES:
         raise ValueError("a key has 32 bytes")
     return key
+
+
+def _one_of(metadata: Mapping[str, bytes], kid: str) -> str:
+    if kid not in metadata:
+        raise ValueError("the metadata key in use is not among the keys")
+    return kid

@@ -31,6 +31,14 @@ _SUFFIX: Final = ".out"
 
 
 @dataclass(slots=True)
+class _Waiting:
+    """A fact that is not durable yet; it gets its sequence when it is."""
+
+    payload: bytes
+    sequence: int = 0
+
+
+@dataclass(slots=True)
 class _Segment:
     """One file: its number, its header, and where each of its frames ends (4 bytes a fact)."""
 
@@ -77,16 +85,15 @@ class Outbox:
         self._number = number  # of the newest segment file that was ever made
         self._bytes_max = bytes_max
         self._file: File | None = None  # of the last segment, while it takes facts
-        self._next = segments[-1].next if segments else 1
-        self._durable = self._next - 1
+        self._durable = segments[-1].next - 1 if segments else 0
         self._acked = (segments[0].header.first if segments else 1) - 1
-        self._unflushed: list[bytes] = []  # payloads of the sequences above ``_durable``
+        self._waiting: list[_Waiting] = []
         self._turn = asyncio.Lock()  # one flush at a time; the others wait and find it done
 
     @property
     def first_kept(self) -> int:
         """Return the lowest sequence that can still be read."""
-        return self._segments[0].header.first if self._segments else self._next
+        return self._segments[0].header.first if self._segments else self._durable + 1
 
     @property
     def durable(self) -> int:
@@ -100,8 +107,9 @@ class Outbox:
 
     @property
     def size_bytes(self) -> int:
-        """Return the bytes that the segments hold."""
-        return sum(segment.size for segment in self._segments)
+        """Return the bytes that the segments hold, and those that wait for a flush."""
+        waiting = sum(FRAME_BYTES + len(each.payload) for each in self._waiting)
+        return waiting + sum(segment.size for segment in self._segments)
 
     async def add(self, payload: bytes) -> int:
         """Append one fact; returns its sequence when it is durable.
@@ -114,14 +122,17 @@ class Outbox:
             raise Error(Code.TOO_LARGE, "a fact is larger than its limit")
         if self.size_bytes + len(payload) + FRAME_BYTES > self._bytes_max:
             raise Error(Code.OUTBOX_FULL)
-        sequence = self._next
-        self._next += 1
-        self._unflushed.append(payload)
-        while self._durable < sequence:
-            async with self._turn:
-                if self._durable < sequence:
-                    await self._flush()
-        return sequence
+        own = _Waiting(payload)
+        self._waiting.append(own)
+        try:
+            while not own.sequence:
+                async with self._turn:
+                    if not own.sequence:
+                        await self._flush()
+        finally:
+            if not own.sequence:  # its maker is told, and adds it again or not
+                self._waiting.remove(own)
+        return own.sequence
 
     def read(self, after: int, count: int = OUTBOX_BATCH_FACTS_MAX) -> tuple[int, list[bytes]]:
         """Return (first sequence, payloads) of at most *count* durable facts above *after*.
@@ -157,27 +168,37 @@ class Outbox:
 
     async def _flush(self) -> None:
         """Write and flush all that waits; raises ``Error`` and gives the segment up on failure."""
-        waiting = list(self._unflushed)
+        batch = list(self._waiting)
         try:
             segment = await self._open_segment()
             assert self._file is not None
-            data = b"".join(frame(segment.header, payload) for payload in waiting)
+            data = b"".join(frame(segment.header, each.payload) for each in batch)
             self._file.write_at(data, segment.size)
             await self._file.flush()
         except OSError as exc:
-            # The failed file is never written or flushed again: what it holds beyond the durable
-            # sequences is repeated, the same, in the next one.
-            self.close()
+            self._give_up()
             log.error("outbox.flush_failed", exc)
             raise Error(Code.SINK_UNAVAILABLE) from exc
         except asyncio.CancelledError:
-            self.close()
+            self._give_up()
             raise
-        for payload in waiting:
-            segment.ends.append(segment.size + FRAME_BYTES + len(payload))
-        self._durable += len(waiting)
-        del self._unflushed[: len(waiting)]
+        for each in batch:
+            segment.ends.append(segment.size + FRAME_BYTES + len(each.payload))
+            self._durable += 1
+            each.sequence = self._durable
+        self._waiting = [each for each in self._waiting if not each.sequence]
         self.changed.set()
+
+    def _give_up(self) -> None:
+        """Leave the open segment: a file whose flush failed is never written or flushed again.
+
+        What it holds beyond its durable frames is shut out by the next one, which begins there.
+        """
+        self.close()
+        if self._segments and not self._segments[-1].ends:
+            useless = self._segments.pop()
+            with suppress(OSError):
+                self._disk.unlink(f"{self._folder}/{useless.name}")
 
     async def _open_segment(self) -> _Segment:
         """Return the segment to append to, a new one when there is none or it is full."""
@@ -196,6 +217,8 @@ class Outbox:
             await self._disk.flush_folder(self._folder)
         except BaseException:
             file.close()
+            with suppress(OSError):
+                self._disk.unlink(path)
             raise
         self._file = file
         self._segments.append(fresh)

@@ -17,6 +17,9 @@ from edge.seal.header import Header
 from zentransfer.disk import Disk, make_durable_folder, read_all, write_atomic
 from zentransfer.ids import RandomBytes, Region
 
+ROOT_FOLDER: Final = "root"
+
+_ROOT_FILE: Final = f"{ROOT_FOLDER}/region.key"
 _LOCK_FILE: Final = "making"
 
 
@@ -39,6 +42,10 @@ class KeyFiles:
         """Return the key that opens destination secrets; raises ``OSError``."""
         return _read(self._disk, _destination_file(kid))
 
+    def root_key(self) -> Ed25519PrivateKey:
+        """Return the region's root key, which signs deletion receipts; raises ``OSError``."""
+        return Ed25519PrivateKey.from_private_bytes(read_all(self._disk, _ROOT_FILE, KEY_BYTES))
+
 
 async def make_region_keys(disk: Disk, region: Region, kid: str, random_bytes: RandomBytes) -> None:
     """Make the keys of *region* in the folder *disk*, unless they are there; durable on return.
@@ -51,11 +58,11 @@ async def make_region_keys(disk: Disk, region: Region, kid: str, random_bytes: R
         if disk.exists(PUBLIC_FILE):
             return
         content, destination, root = (random_bytes(KEY_BYTES) for _ in range(3))
-        for folder in (PRIVATE_FOLDER, "root", PUBLIC_FOLDER):
+        for folder in (PRIVATE_FOLDER, ROOT_FOLDER, PUBLIC_FOLDER):
             await make_durable_folder(disk, folder)
         await write_atomic(disk, _content_file(kid), content)
         await write_atomic(disk, _destination_file(kid), destination)
-        await write_atomic(disk, "root/region.key", root)
+        await write_atomic(disk, _ROOT_FILE, root)
         table = {
             "region": region,
             "kid": kid,

@@ -3,6 +3,7 @@
 The rule: the link is beside the work, never above it; control may be away for a day (law 5).
 """
 
+import asyncio
 import os
 import socket
 from importlib.metadata import version
@@ -33,7 +34,7 @@ class Process:
     def __init__(self, settings: EdgeSettings, name: str) -> None:
         self.settings = settings
         self.health = Health()
-        self.duty = Duty()
+        self.duty = Duty(asyncio.get_running_loop().time)
         self.registry = metrics.registry()
         random: Random = SystemRandom()
         identity = Identity(
@@ -69,7 +70,7 @@ class Process:
     async def start(self, service: Service) -> None:
         """Make the data folder, and link to control for as long as *service* lives."""
         _make_folder(self.settings.data_dir)
-        rpc.channel(self.settings.control.address)  # a malformed address is said at once
+        rpc.check_address(self.settings.control.address)
         service.tasks.create_task(self._stay_linked())
         service.on_leave(Stage.STOP_ADMITTING, "duty", self._leave)
         service.on_leave(Stage.CLOSE, "link", self.link.aclose)

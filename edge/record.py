@@ -179,6 +179,8 @@ class UploadRecord:
     def committed(self, manifest: ManifestPlace, size: int, ending: Ending) -> "UploadRecord":
         """Return the record of an upload that is whole, with all that its end stamps."""
         self._must_be(State.RECEIVING)
+        if self.length not in (None, size):
+            raise WrongState("the upload is not as long as was announced")
         return replace(
             self, state=State.COMMITTED, manifest=manifest, size=size, ending=ending, mark=None
         )
@@ -259,8 +261,8 @@ def pack_record(record: UploadRecord, version: int) -> bytes:
 def read_record(data: bytes) -> tuple[UploadRecord, int]:
     """Return the record in *data* and its version; raises :class:`Malformed`.
 
-    Fields that this program does not know are left out: new files meet old programs in a fleet
-    that is being renewed, and a program writes only the records whose fields it knows.
+    A field that this program does not know is no error: new files meet old programs while a node
+    is being renewed, and an old one that changes such a record drops the field.
     """
     text, crc = data[:-4], data[-4:]
     if not text.startswith(_MAGIC) or crc32c(text) != int.from_bytes(crc):

@@ -19,7 +19,9 @@ def report(chosen: UpSettings, place: Place, plan: Plan) -> Iterator[str]:
     Raises :class:`CannotStart` for what would keep the system from starting.
     """
     up.check_variables(place, plan)
+    preflight.check_lock(place.folder)
     preflight.check_rights(place.folder)
+    preflight.check_free(place.folder)
     preflight.check_open_files()
     taken = preflight.taken_ports(ports.table(place.base, place.regions), place.run_folder)
     if taken:
@@ -39,7 +41,7 @@ def _effective(program: Program, place: Place, folder: Path) -> str:
     try:
         done = subprocess.run(  # noqa: S603 - our own command lines, no shell
             [*command, "--check"],
-            env=service.inherited(),
+            env=service.inherited(program.prefix),
             stdin=subprocess.DEVNULL,
             capture_output=True,
             text=True,

@@ -119,14 +119,18 @@ def _folder(option: object) -> Path:
 @main.command("status", epilog=_STATUS_EXAMPLES, context_settings=_CONTEXT)
 @click.option("--dir", "folder", type=click.Path(path_type=Path), help="Folder of all data [var].")
 def status_command(folder: Path | None) -> None:
-    """Ask every process whether it is ready; exit code 1 if one is not."""
+    """Ask every process whether it is ready; exit code 1 if one is not.
+
+    A delivery process has no listener to ask: it "runs", or it does not. One that a signal stopped
+    is "stopped".
+    """
     with service.starting("zentransfer status"):
         document_of = _folder(folder)
     try:
         document = status.read(document_of)
     except status.CannotTell as exc:
         raise click.ClickException(str(exc)) from exc
-    sys.exit(0 if status.show(document, Console(sys.stdout)) else 1)
+    sys.exit(0 if status.show(document, document_of, Console(sys.stdout)) else 1)
 
 
 @main.group("geo", epilog=_GEO_EXAMPLES, context_settings=_CONTEXT)

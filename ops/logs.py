@@ -6,6 +6,7 @@ that grew too long is copied to ``.1`` and emptied in place, where the process s
 
 import os
 import shutil
+from contextlib import suppress
 from pathlib import Path
 from typing import Final
 
@@ -51,13 +52,23 @@ class Logs:
         return said[-1][:_LINE_CHARS] if said else ""
 
     def trim(self) -> None:
-        """Begin each log anew that is longer than allowed; raises ``OSError``.
+        """Begin each log anew that is longer than allowed, also where no copy can be kept.
 
         A line that is written between the copy and the cut is lost: it is a log, no ledger.
         """
         for path in self._folder.glob("*.log"):
-            if path.stat().st_size > self._bytes_max:
-                before = path.with_suffix(".log.1")
-                before.touch(mode=0o600)
-                shutil.copyfile(path, before)
-                os.truncate(path, 0)
+            with suppress(OSError):  # of this one; the others are looked at all the same
+                if path.stat().st_size > self._bytes_max:
+                    _keep_copy(path)
+                    os.truncate(path, 0)
+
+
+def _keep_copy(path: Path) -> None:
+    """Copy the log at *path* to ``.1``; on a full disk the room matters more than the copy."""
+    before = path.with_suffix(".log.1")
+    try:
+        before.touch(mode=0o600)
+        shutil.copyfile(path, before)
+    except OSError:
+        with suppress(OSError):
+            before.unlink()

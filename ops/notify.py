@@ -11,6 +11,7 @@ from typing import Final
 
 from zentransfer.limits import NOTIFY_BYTES_MAX
 
+_TURNS: Final = 64  # messages at one go; the loop comes back at once while there are more
 _CREDENTIALS: Final = struct.Struct("=iII")  # struct ucred of unix(7): pid, uid, gid
 
 
@@ -32,16 +33,26 @@ class NotifySocket:
         self._loop.add_reader(self._socket, self._on_readable)
 
     def _on_readable(self) -> None:
+        # The kernel's queue is short (10), and who finds it full has to wait: empty it.
+        for _ in range(_TURNS):
+            if not self._take_one():
+                return
+
+    def _take_one(self) -> bool:
+        """Hear one message; false if there is none, or nobody hears any more."""
+        if self._socket.fileno() < 0:
+            return False
         try:
             data, extras, _, _ = self._socket.recvmsg(
                 NOTIFY_BYTES_MAX, socket.CMSG_SPACE(_CREDENTIALS.size)
             )
         except (BlockingIOError, InterruptedError):
-            return
+            return False
         for level, kind, content in extras:
             if (level, kind) == (socket.SOL_SOCKET, socket.SCM_CREDENTIALS):
                 pid = int(_CREDENTIALS.unpack(content[: _CREDENTIALS.size])[0])
                 self._heard(pid, frozenset(data.decode(errors="replace").splitlines()))
+        return True
 
     def close(self) -> None:
         """Hear nothing more; idempotent."""

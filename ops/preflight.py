@@ -43,23 +43,36 @@ def make_folders(folder: Path) -> None:
             each.mkdir(mode=0o700, parents=True, exist_ok=True)
 
 
+def _nearest(folder: Path) -> Path:
+    """Return *folder*, or the nearest one above it that is there."""
+    return next(each for each in (folder, *folder.parents) if each.exists())
+
+
 def check_rights(folder: Path) -> None:
     """Raise :class:`CannotStart` if *folder* can neither be written nor made; changes nothing."""
-    nearest = next(each for each in (folder, *folder.parents) if each.exists())
+    nearest = _nearest(folder)
     if not nearest.is_dir():
         raise _unusable(folder, NotADirectoryError(errno.ENOTDIR, "not a folder"))
+    if os.statvfs(nearest).f_flag & os.ST_RDONLY:
+        raise _unusable(folder, OSError(errno.EROFS, "mounted read-only"))
     if not os.access(nearest, os.W_OK | os.X_OK):
         raise _unusable(folder, PermissionError(errno.EACCES, "no right"))
+
+
+def check_free(folder: Path) -> None:
+    """Raise :class:`CannotStart` if too little is free where *folder* is or would be."""
+    with using(folder):
+        figures = os.statvfs(_nearest(folder))
+    free = figures.f_bavail * figures.f_frsize
+    if free < DISK_FREE_BYTES_MIN:
+        raise _no_room(folder, free)
 
 
 def check_room(folder: Path) -> None:
     """Ask what is free in *folder*, then write and flush; raises :class:`CannotStart`."""
     probe = folder / "run" / "probe"
+    check_free(folder)
     with using(folder):
-        figures = os.statvfs(folder)
-        free = figures.f_bavail * figures.f_frsize
-        if free < DISK_FREE_BYTES_MIN:
-            raise _no_room(folder, free)
         descriptor = os.open(probe, os.O_WRONLY | os.O_CREAT | os.O_CLOEXEC, 0o600)
         try:
             if os.write(descriptor, bytes(_PROBE_BYTES)) < _PROBE_BYTES:
@@ -119,6 +132,27 @@ def check_open_files() -> None:
         resource.setrlimit(resource.RLIMIT_NOFILE, (max(soft, wanted), hard))
 
 
+def check_lock(folder: Path) -> None:
+    """Raise :class:`CannotStart` if a launcher holds *folder*; changes and keeps nothing."""
+    with using(folder), suppress(FileNotFoundError, NotADirectoryError), ExitStack() as undo:
+        flags = os.O_RDONLY | os.O_CLOEXEC | os.O_NOFOLLOW
+        descriptor = os.open(folder / "run" / "lock", flags)
+        undo.callback(os.close, descriptor)
+        _flock(descriptor, fcntl.LOCK_SH, folder)  # shared: two checks do not meet each other
+
+
+def _flock(descriptor: int, how: int, folder: Path) -> None:
+    """Lock the open lock file, or raise :class:`CannotStart` with the pid that is in it."""
+    try:
+        fcntl.flock(descriptor, how | fcntl.LOCK_NB)
+    except BlockingIOError:
+        holder = os.read(descriptor, 20).decode(errors="replace") or "unknown"
+        raise CannotStart(
+            f"A launcher (pid {holder}) already runs in {folder}.",
+            f"Stop it (kill {holder}), or choose another folder with --dir and --base.",
+        ) from None
+
+
 def lock(folder: Path) -> int:
     """Hold *folder* for this process until the returned descriptor is closed.
 
@@ -128,14 +162,7 @@ def lock(folder: Path) -> int:
     with using(folder), ExitStack() as undo:
         descriptor = os.open(folder / "run" / "lock", flags, 0o600)
         undo.callback(os.close, descriptor)
-        try:
-            fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
-        except BlockingIOError:
-            holder = os.read(descriptor, 20).decode(errors="replace") or "unknown"
-            raise CannotStart(
-                f"A launcher (pid {holder}) already runs in {folder}.",
-                f"Stop it (kill {holder}), or choose another folder with --dir and --base.",
-            ) from None
+        _flock(descriptor, fcntl.LOCK_EX, folder)
         os.ftruncate(descriptor, 0)
         os.write(descriptor, str(os.getpid()).encode())
         undo.pop_all()

@@ -20,8 +20,9 @@ class Process:
     ) -> None:
         """Start *command*; *output* takes stdout and stderr, *lifeline* is passed on by number.
 
-        Raises ``OSError`` if the kernel cannot start it.
+        Raises ``OSError`` if the kernel cannot start it or let us watch it; nothing runs then.
         """
+        self._loop = asyncio.get_running_loop()
         self._process = subprocess.Popen(  # noqa: S603 - our own command lines, no shell
             command,
             stdin=subprocess.DEVNULL,
@@ -32,9 +33,22 @@ class Process:
             pass_fds=(lifeline,),
         )
         self._ended = asyncio.Event()
-        self._loop = asyncio.get_running_loop()
-        self._pidfd = os.pidfd_open(self._process.pid)
-        self._loop.add_reader(self._pidfd, self._on_end)
+        try:
+            self._pidfd = self._watched()
+        except OSError:
+            self.kill()
+            self._process.wait()
+            raise
+
+    def _watched(self) -> int:
+        """Return a pidfd whose end the loop tells us; raises ``OSError`` and keeps none open."""
+        pidfd = os.pidfd_open(self._process.pid)
+        try:
+            self._loop.add_reader(pidfd, self._on_end)
+        except OSError:
+            os.close(pidfd)
+            raise
+        return pidfd
 
     def _on_end(self) -> None:
         self._loop.remove_reader(self._pidfd)

@@ -17,6 +17,11 @@ from zentransfer.ids import Region
 # A folder named control or edge where the launcher is started must not be run in our place.
 _SAFELY: Final = ("-P",)
 
+RUN_FOLDER: Final = "run"  # in the folder of all data
+
+_CONTROL: Final = "ZT_CONTROL_"
+_EDGE: Final = "ZT_EDGE_"
+
 Table = Mapping[str, "str | int | float | Table"]
 
 
@@ -32,13 +37,20 @@ class Leaves(IntEnum):
 class Program:
     """One program to keep running: its name, its command line, where it says it is ready.
 
-    *ready_url* is ``None`` for a process without a listener: READY=1 is all it says.
+    *prefix* is that of the variables which are its settings. *ready_url* is ``None`` for a process
+    without a listener: READY=1 is all it says.
     """
 
     name: str
     command: tuple[str, ...]
     leaves: Leaves
+    prefix: str
     ready_url: str | None = None
+
+    @property
+    def live_url(self) -> str | None:
+        """Return where it says that it lives, whatever an operator made of its readiness."""
+        return self.ready_url and self.ready_url.removesuffix("/readyz") + "/livez"
 
 
 @dataclass(frozen=True)
@@ -62,7 +74,7 @@ class Place:
     @property
     def run_folder(self) -> Path:
         """Return the folder of settings files and the lock."""
-        return self.folder / "run"
+        return self.folder / RUN_FOLDER
 
 
 def node_name(region: Region) -> str:
@@ -78,7 +90,7 @@ def plan(place: Place, python: str) -> Plan:
     for region in place.regions:
         programs.extend(_edge(place, python, region))
     files = {"control.toml": control} | {f"{r}.toml": table for r, table in edges.items()}
-    overridable = [("ZT_CONTROL_", control), *(("ZT_EDGE_", table) for table in edges.values())]
+    overridable = [(_CONTROL, control), *((_EDGE, table) for table in edges.values())]
     return Plan(tuple(programs), files, tuple(overridable))
 
 
@@ -86,7 +98,7 @@ def _control(place: Place, python: str) -> Program:
     settings = str(place.run_folder / "control.toml")
     url = f"http://{ports.LOOPBACK}:{ports.control(place.base).http.number}/readyz"
     command = (python, *_SAFELY, "-m", "control", "--settings", settings)
-    return Program("control", command, Leaves.LAST, url)
+    return Program("control", command, Leaves.LAST, _CONTROL, url)
 
 
 def _edge(place: Place, python: str, region: Region) -> Iterator[Program]:
@@ -94,8 +106,8 @@ def _edge(place: Place, python: str, region: Region) -> Iterator[Program]:
     url = f"http://{ports.LOOPBACK}:{ports.region(place.base, region).http.number}/readyz"
     start = (python, *_SAFELY, "-m", "edge")
     rest = ("--index", "0", "--settings", settings)
-    yield Program(f"{region}-ingest-0", (*start, "ingest", *rest), Leaves.FIRST, url)
-    yield Program(f"{region}-delivery-0", (*start, "delivery", *rest), Leaves.THEN)
+    yield Program(f"{region}-ingest-0", (*start, "ingest", *rest), Leaves.FIRST, _EDGE, url)
+    yield Program(f"{region}-delivery-0", (*start, "delivery", *rest), Leaves.THEN, _EDGE)
 
 
 def _listener(port: ports.Port) -> Table:

@@ -61,12 +61,15 @@ class Supervisor:
         self,
         programs: Sequence[Program],
         logs: Logs,
-        variables: Mapping[str, str],
+        variables: Callable[[str], Mapping[str, str]],
         tell: Callable[[str], None],
         chance: random.Random,
         care: Care | None = None,
     ) -> None:
-        """Get ready to run *programs* with the environment *variables*; *tell* a person's lines."""
+        """Get ready to run *programs*; *tell* gets a person's lines.
+
+        *variables* returns the environment of a program, given the prefix of its settings.
+        """
         self._care = care or Care()
         self._logs = logs
         self._tell = tell
@@ -76,10 +79,14 @@ class Supervisor:
         self._notify = NotifySocket(self._heard)
         # The pipe is never written: that its other end is gone tells a process that we are.
         self._lifeline, self._held = os.pipe()
-        self._variables = dict(variables) | {
+        self._variables = variables
+        self._our_variables = {
             NOTIFY_VARIABLE: self._notify.address,
             LIFELINE_VARIABLE: str(self._lifeline),
         }
+        self._is_hurried = False
+        self.has_failed = False
+        """Set when a process failed on its way out, unless it was hurried."""
         self.changed = asyncio.Event()
         """Set at each change of a process; who waits for it clears it."""
 
@@ -114,6 +121,7 @@ class Supervisor:
             kept.become(kept.child.exited(code, self._now(), self._care.back_off))
             self.changed.set()
             if kept.child.state is State.ENDED:
+                self._look_after(kept, code)
                 return
             if kept.child.is_hopeless:
                 said = self._logs.last_line(kept.program.name, kept.log_start)
@@ -152,7 +160,8 @@ class Supervisor:
     def _started(self, kept: _Kept) -> Process:
         output = self._logs.open(kept.program.name)
         try:
-            process = Process(kept.program.command, self._variables, output, self._lifeline)
+            variables = {**self._variables(kept.program.prefix), **self._our_variables}
+            process = Process(kept.program.command, variables, output, self._lifeline)
         finally:
             os.close(output)
         kept.process = process
@@ -165,18 +174,29 @@ class Supervisor:
         """Say that a process ended, and return after how many seconds it is started again."""
         pause_s = kept.child.pause_s(self._care.back_off, self._chance)
         name = kept.program.name
-        reason = f"ended with exit code {code}"
-        if code < 0:
-            with suppress(ValueError):
-                word = signal.Signals(-code).name
-                reason = f"was ended by {word}"
-                log.fact("launcher.child_ended", child=name, signal=word, pause_s=pause_s)
-        else:
-            log.fact("launcher.child_ended", child=name, status=code, pause_s=pause_s)
-            said = self._logs.last_line(name, kept.log_start)
-            reason += f" ({said})" if said else ""
-        self._tell(f"{name}: {reason}; it starts again in {pause_s:.1f} s")
+        status, word = _how_ended(code)
+        log.fact("launcher.child_ended", child=name, status=status, signal=word, pause_s=pause_s)
+        self._tell(f"{name}: {self._reason(kept, code)}; it starts again in {pause_s:.1f} s")
         return pause_s
+
+    def _look_after(self, kept: _Kept, code: int) -> None:
+        """Say that a process which was told to leave failed instead, if it did."""
+        # One that had no time to care for signals yet ends by the very one that we sent.
+        if code in (0, -signal.SIGTERM) or self._is_hurried:
+            return
+        self.has_failed = True
+        name = kept.program.name
+        status, word = _how_ended(code)
+        log.fact("launcher.child_failed", child=name, status=status, signal=word)
+        self._tell(f"{name}: {self._reason(kept, code)} while it was leaving")
+
+    def _reason(self, kept: _Kept, code: int) -> str:
+        """Return how a process ended, with its last words unless a signal took them."""
+        _, word = _how_ended(code)
+        if word:
+            return f"was ended by {word}"
+        said = self._logs.last_line(kept.program.name, kept.log_start)
+        return f"ended with exit code {code}" + (f" ({said})" if said else "")
 
     async def _stops_within(self, seconds: float) -> bool:
         """Wait *seconds*; return early, and true, if a stop is wanted."""
@@ -221,6 +241,7 @@ class Supervisor:
         Also right after :meth:`keep` failed or was cancelled: it looks at the processes alone.
         """
         self._stopping.set()
+        self._is_hurried = True
         for kept in self._kept:
             if kept.child.state is not State.STOPPING:
                 self._tell_to_leave(kept, signal.SIGTERM)
@@ -228,17 +249,26 @@ class Supervisor:
             self._tell_to_leave(kept, signal.SIGINT)
         alive = [kept.process for kept in self._kept if kept.process and not kept.process.has_ended]
         try:
-            async with asyncio.timeout(self._care.at_once_s):
-                for process in alive:
-                    await process.ended()
-        except TimeoutError:
+            with suppress(TimeoutError):
+                async with asyncio.timeout(self._care.at_once_s):
+                    for process in alive:
+                        await process.ended()
+        finally:  # also when we are cancelled: none outlives us
             for process in alive:
                 process.kill()
-            for process in alive:
-                await process.ended()
+        for process in alive:
+            await process.ended()
 
     def close(self) -> None:
         """Let go of the loop and of the pipe; whoever still runs drains by itself."""
         self._notify.close()
         for descriptor in (self._lifeline, self._held):
             os.close(descriptor)
+
+
+def _how_ended(code: int) -> tuple[int | None, str | None]:
+    """Return the exit status, or the name of the signal that ended a process."""
+    if code < 0:
+        with suppress(ValueError):
+            return None, signal.Signals(-code).name
+    return code, None

@@ -17,7 +17,7 @@ from control.keystore import KeyStore
 from control.unit_of_work import Database, UnitOfWork
 from zentransfer import log
 from zentransfer.clock import Clock
-from zentransfer.credential import verifier
+from zentransfer.credential import Pepper, verifier
 from zentransfer.errors import Code, Error
 from zentransfer.ids import AccountID, CredentialID, Region
 from zentransfer.limits import SNAPSHOT_HISTORY_MAX, SNAPSHOT_RETRY_S
@@ -91,8 +91,9 @@ class Publisher:
 
     async def _refreshed(self, region: Region, at_least: int) -> bool:
         now_ms = self._clock.now_ms()
+        pepper = await self._keys.pepper(region)
         async with self._database.write() as uow:
-            content = content_for(region, await self._truth(region, uow))
+            content = content_for(region, await self._truth(region, pepper, uow))
             digest = digest_of(content)
             last = await uow.snapshots.maybe_last(region)
             if last is not None and last.digest == digest and last.version >= at_least:
@@ -109,10 +110,9 @@ class Publisher:
         )
         return True
 
-    async def _truth(self, region: Region, uow: UnitOfWork) -> Truth:
+    async def _truth(self, region: Region, pepper: Pepper, uow: UnitOfWork) -> Truth:
         accounts = await uow.accounts.allowed_in(region)
         credentials = await uow.accounts.all_credentials(region)
-        pepper = await self._keys.pepper(region)
         inner = {one.id: self._maybe_inner(one) for one in credentials}
         return Truth(
             accounts=accounts,

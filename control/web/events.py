@@ -19,7 +19,7 @@ from control.web.problem import HEADERS
 from control.web.request import Call, bearer
 from control.web.routes import Services
 from zentransfer.errors import Code, Error
-from zentransfer.limits import EVENTS_PER_READ_MAX, EVENTS_STREAM_S
+from zentransfer.limits import EVENTS_PER_READ_MAX
 
 _NUMBER_CHARS_MAX = 18
 _RETRY_MS = 3_000
@@ -28,7 +28,7 @@ _RETRY_MS = 3_000
 async def stream_events(on: Services, call: Call) -> web.StreamResponse:
     """Stream the account's events, from behind ``Last-Event-ID`` or from now on.
 
-    Ends after EVENTS_STREAM_S, or when the token is no longer good; the client dials again.
+    Ends after ``stream_s``, or when the token is no longer good; the client dials again.
     """
     last = await _start(on, call)
     with on.feed.watch(call.caller.account_id) as watch:
@@ -38,7 +38,7 @@ async def stream_events(on: Services, call: Call) -> web.StreamResponse:
         await answer.prepare(call.request)
         await answer.write(f"retry: {_RETRY_MS}\n\n".encode())
         try:
-            async with asyncio.timeout(EVENTS_STREAM_S):
+            async with asyncio.timeout(on.stream_s):
                 await _run(on, call, answer, watch, last)
         except (TimeoutError, ConnectionError, Error):
             pass  # its time is over, the client has left, or it may see no more

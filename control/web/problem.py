@@ -23,7 +23,7 @@ def problem(error: Error, request: web.Request | None = None) -> web.Response:
     reply = error.reply
     document: dict[str, object] = {
         "type": reply.problem or "about:blank",
-        "title": HTTPStatus(reply.http).phrase,
+        "title": _title(error),
         "status": reply.http,
         "detail": error.detail or reply.reason,
         "code": str(error.code),
@@ -43,3 +43,11 @@ def problem(error: Error, request: web.Request | None = None) -> web.Response:
     if request is not None and not request.content.at_eof():
         answer.force_close()
     return answer
+
+
+def _title(error: Error) -> str:
+    """Return the status' registered words; our own where none are registered (tus uses 460)."""
+    try:
+        return HTTPStatus(error.reply.http).phrase
+    except ValueError:
+        return str(error.code).replace("_", " ").capitalize()

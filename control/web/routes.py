@@ -19,13 +19,18 @@ from control.uploads.commands import Commands
 from control.uploads.feed import EventFeed
 from control.web.request import Call
 from zentransfer.clock import Clock
+from zentransfer.limits import EVENTS_STREAM_S
 
 PREFIX: Final = "/api/v1"
 
 
 @dataclass(frozen=True, slots=True)
 class Services:
-    """What the verbs stand on; ``changed`` is called when nodes must hear of a change."""
+    """What the verbs stand on.
+
+    ``changed`` is called when nodes must hear of a change; ``stream_s`` is the longest life of a
+    stream of events.
+    """
 
     database: Database
     tools: Tools
@@ -34,6 +39,7 @@ class Services:
     probe: Probe
     feed: EventFeed
     changed: Callable[[], None]
+    stream_s: float = EVENTS_STREAM_S
 
 
 @dataclass(frozen=True, slots=True)

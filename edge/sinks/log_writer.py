@@ -96,13 +96,13 @@ class LogWriter:
         seed = parts.rules.seed(self._header.hash)
         # Anonymous memory is given page by page as it is filled, and belongs to this writer alone:
         # a buffer shared over time could receive the late bytes of another upload.
-        buffer = memoryview(mmap.mmap(-1, place.record_bytes))
+        self._memory = mmap.mmap(-1, place.record_bytes, mmap.MAP_PRIVATE | mmap.MAP_ANONYMOUS)
         self._assembler = Assembler(
             RecordKeys(dek, self._header.hash),
             seed,
             place.start,
             self._header.block(parts.keys.tag(self._header.hash)),
-            buffer,
+            memoryview(self._memory),
         )
         self._parts = parts
         self._place = place
@@ -206,9 +206,11 @@ class LogWriter:
             with suppress(OSError):  # what is not given back now goes with the file
                 self._give_back(self._file, self._assembler.walked.position)
         self._end()
-        if self._file is not None and not self._is_listed:
-            with suppress(OSError):  # the next claim removes it
+        with suppress(OSError):  # what stays behind goes at the next claim, or as an orphan
+            if self._file is not None and not self._is_listed:
                 self._parts.disk.unlink(unlisted(self._path))
+            if self._is_unborn:
+                self._parts.disk.remove_folder(self._parts.records.folder(self._record.upload))
 
     # The file.
 
@@ -257,7 +259,6 @@ class LogWriter:
         assert not self._place.provisional or walked.accepted == walked.written
         assert not partials or walked.written == 0, "partials stand for all the bytes"
         total = sum(partial.size for partial in partials) if partials else walked.written
-        assert self._record.length in (None, total), "the upload is not as long as announced"
         segments = self._record.segments
         if not self._is_listed:
             segments = (*segments, self._segment())
@@ -366,6 +367,8 @@ class LogWriter:
             raise
 
     def _end(self) -> None:
+        if self._is_open:
+            self._memory.madvise(mmap.MADV_DONTNEED)  # plaintext goes, and the pages with it
         self._is_open = False
         if self._file is not None:
             self._file.close()

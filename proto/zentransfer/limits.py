@@ -17,6 +17,7 @@ LOG_CAUSES_MAX: Final = 8  # errors: a chain or a group longer than this says no
 
 LEAVE_ACTION_S: Final = 10.0  # seconds: one action of leaving, other than the drain itself
 LEAVE_AT_ONCE_S: Final = 1.0  # seconds: the same after a second signal: somebody is waiting
+NOTIFY_RETRY_S: Final = 5.0  # seconds: how long READY=1 is offered to a manager that is behind
 HEALTH_DETAIL_CHARS_MAX: Final = 200  # characters: a check says a few words, not a story
 HTTP_KEEPALIVE_S: Final = 15.0  # seconds: also cuts a trickle of headers at its total
 HTTP_LINGER_S: Final = 2.0  # seconds: how long the rest of a refused body is read and dropped
@@ -96,37 +97,10 @@ NAMES_BYTES_MAX: Final = 16_384  # bytes: names and metadata of one upload, as l
 UPLOAD_RECORD_BYTES_MAX: Final = 262_144  # bytes: every segment that there can be, and the names
 KEY_FILE_BYTES_MAX: Final = 65_536  # bytes: a bigger one is no key file of ours
 
-SNAPSHOT_ENTRIES_MAX: Final = 1_000_000  # entries: of one list; a region of that size is divided
-SNAPSHOT_PAST_WORKFLOWS_MAX: Final = 1_024  # workflows: in versions that an upload may still bear
-SNAPSHOT_FILE_BYTES_MAX: Final = 536_870_912  # bytes: some millions of entries
-NAME_BYTES_MAX: Final = 200  # bytes: of one folder's or file's name; file systems take 255
-NAME_PATH_BYTES_MAX: Final = 4_096  # bytes: of a name with its folders, percent-encoded
-UPLOAD_BYTES_MAX: Final = 1_099_511_627_776  # bytes: 1 TiB, where neither plan nor knob says less
-UPLOADS_IN_FLIGHT_MAX: Final = 4_096  # uploads: of one process; a record's buffer each, 1 GiB
-UPLOADS_PER_ACCOUNT_MAX: Final = 256  # uploads: at once, where neither plan nor knob says
-UPLOADS_UNSETTLED_MAX: Final = 1_024  # uploads: whose end the disk would not take; then no new ones
-ADMISSION_RETRY_AFTER_S: Final = 5.0  # seconds: what a refusal asks for; doubled by chance at most
-BODY_IDLE_S: Final = 30.0  # seconds: without a byte; then the sender is gone
-BODY_RATE_WINDOW_S: Final = 60.0  # seconds: the lowest rate is judged over; also the first grace
-BODY_RATE_MIN_BYTES_S: Final = 1_024  # bytes a second: less only holds a slot
-SETTLE_PAUSE_S: Final = 5.0  # seconds: between tries to tell of an end that the disk would not take
-SWEEP_AT_ONCE: Final = 32  # uploads: looked at together at start, so that their flushes are grouped
-INTAKE_CUT_S: Final = 5.0  # seconds: for uploads cut at the end of a drain to tell their end
-DISK_RESERVE_BYTES_MAX: Final = 4_294_967_296  # bytes: 5 % of a disk stay free, or as much as this
-PEPPER_PAUSE_S: Final = 1.0  # seconds: between reads of a pepper that is not there yet
-PEER_LOCK_S: Final = 0.1  # seconds: a lock that is not had by then is held by a living process
-
-REMOTE_NAME_BYTES_MAX: Final = 255  # bytes: of one name; what ext4, XFS and most others hold
-DELIVERY_STALE_PARTS_MAX: Final = 1_000  # parts: of earlier attempts that an attempt looks for
-DELIVERY_CLASHES_MAX: Final = 1_000  # names: with a number, tried for files of one name
-REMOTE_REF_CHARS_MAX: Final = 512  # characters: a number, later the address of a session
-RUN_RECORD_BYTES_MAX: Final = 65_536  # bytes: 20 deliveries with the longest references
-AUDIT_LINES_KEPT: Final = 500_000  # lines: of 400 bytes, so that they fit into one outbox
-FOLDER_THREADS: Final = 4  # threads: of one folder; one that hangs holds up its own folder only
 
 # --- control ---
 
-DATABASE_BUSY_MS: Final = 5_000  # milliseconds: another process that holds the file's lock
+DATABASE_BUSY_MS: Final = 2_000  # milliseconds: another process that holds the file's lock
 DATABASE_READERS: Final = 4  # connections: that read at once, each with a thread
 DATABASE_WAIT_S: Final = 10.0  # seconds: for one's turn; a batch of facts takes 0.03
 DATABASE_RETRY_AFTER_S: Final = 5.0  # seconds: what a refusal by the database asks for

@@ -9,7 +9,9 @@ from dataclasses import dataclass
 from types import MappingProxyType
 from typing import Final, Literal
 
+from zentransfer.ids import Kind
 from zentransfer.log_fields import (
+    BYTES,
     CLASS,
     CODE,
     COUNT,
@@ -23,6 +25,7 @@ from zentransfer.log_fields import (
     Field,
     Text,
     Word,
+    id_of,
 )
 from zentransfer.versions import MISMATCH
 
@@ -54,6 +57,9 @@ _STAGE: Final = Word("stop_admitting", "drain", "flush_outbox", "give_back_lease
 
 _COMMAND_END: Final = Word("done", "refused", "failed", "expired")
 _MISMATCH: Final = Text(MISMATCH)
+_UPLOAD: Final = id_of(Kind.UPLOAD)
+_DELIVERY: Final = id_of(Kind.DELIVERY)
+_DELETION: Final = Word("delivered", "cancelled", "erased", "expired")
 _ASIDE: Final = Word(
     "malformed",
     "unknown_kind",
@@ -96,6 +102,8 @@ FACTS: Final[Mapping[str, Fact]] = MappingProxyType(
         "launcher.child_ended": _warning(
             child=_CHILD, status=EXIT_STATUS, signal=SIGNAL, pause_s=SECONDS
         ),
+        "launcher.child_failed": _error(child=_CHILD, status=EXIT_STATUS, signal=SIGNAL),
+        "launcher.ready_file_failed": _error(),
         # the stream between a process of a node and control (edge.link, control.rpc.fleet)
         "link.up": _info(node=NODE, version=COUNT, dials=COUNT, away_s=SECONDS),
         "link.down": _warning(node=NODE, reason=CODE, lived_s=SECONDS),
@@ -105,11 +113,20 @@ FACTS: Final[Mapping[str, Fact]] = MappingProxyType(
         "link.refused": _error(node=NODE, reason=CODE, wait_s=SECONDS),
         "link.obey_failed": _error(node=NODE),
         "link.failed": _error(node=NODE),
+        "link.outbox_behind": _error(node=NODE),
+        "link.outbox_failed": _error(node=NODE),
+        "link.facts_again": _warning(node=NODE, count=COUNT),
+        "link.snapshot_kept": _info(node=NODE, version=COUNT),
+        "link.snapshot_refused": _error(node=NODE, version=COUNT, reason=CODE),
+        "link.snapshot_failed": _error(node=NODE),
         "fleet.connected": _info(node=NODE, process=PROCESS, version=COUNT),
         "fleet.disconnected": _info(node=NODE, process=PROCESS, reason=CODE, lived_s=SECONDS),
         "fleet.refused": _warning(node=NODE, process=PROCESS, reason=CODE),
         "fleet.version_mismatch": _error(node=NODE, process=PROCESS, detail=_MISMATCH),
         "fleet.command_ended": _info(node=NODE, process=PROCESS, state=_COMMAND_END),
+        "fleet.snapshot_acked": _info(node=NODE, process=PROCESS, version=COUNT),
+        "fleet.snapshot_nacked": _error(node=NODE, process=PROCESS, version=COUNT, reason=CODE),
+        "fleet.facts_wait": _error(node=NODE, process=PROCESS, reason=CODE),
         "fleet.late": _warning(region=REGION, node=NODE, process=PROCESS),
         "fleet.lost": _error(region=REGION, node=NODE, process=PROCESS),
         "fleet.back": _info(region=REGION, node=NODE, process=PROCESS),
@@ -117,9 +134,28 @@ FACTS: Final[Mapping[str, Fact]] = MappingProxyType(
         "fleet.quarantined": _error(region=REGION, node=NODE),
         "fleet.released": _info(region=REGION, node=NODE),
         "fleet.enabled": _info(region=REGION, node=NODE),
+        # what an ingest process takes in (edge.ingest, edge.intake, edge.sweep)
+        "process.restricted": _info(),
+        "process.unrestricted": _warning(state=Word("unsupported", "failed")),
+        "snapshot.broken": _error(),
+        "pepper.broken": _error(),
+        "upload.aborted": _info(upload=_UPLOAD, reason=CODE, size_bytes=BYTES),
+        "upload.names_broken": _error(upload=_UPLOAD),
+        "upload.unsettled": _error(upload=_UPLOAD),
+        "sweep.ended": _info(uploads=COUNT, settled=COUNT),
         # what a node has to tell control (edge.outbox)
         "outbox.flush_failed": _error(),
         "outbox.gap": _error(),
+        # from a whole upload to its deletion receipt (edge.workflow)
+        "delivery.done": _info(upload=_UPLOAD, delivery=_DELIVERY, attempt=COUNT),
+        "delivery.lost": _warning(upload=_UPLOAD, delivery=_DELIVERY, attempt=COUNT),
+        "delivery.postponed": _warning(delivery=_DELIVERY, attempt=COUNT, reason=CODE),
+        "delivery.failed": _error(delivery=_DELIVERY, attempt=COUNT, reason=CODE),
+        "delivery.parked": _warning(delivery=_DELIVERY, attempt=COUNT, reason=CODE),
+        "delivery.hindered": _warning(reason=CODE),
+        "delivery.unplanned": _warning(upload=_UPLOAD),
+        "delivery.fault": _error(),
+        "content.destroyed": _info(upload=_UPLOAD, reason=_DELETION, bytes=BYTES),
         # what control makes of it, and what it tells nodes (control.facts, control.fleet)
         "facts.set_aside": _error(node=NODE, process=PROCESS, reason=_ASIDE, count=COUNT),
         "snapshot.published": _info(region=REGION, version=COUNT),

@@ -189,6 +189,11 @@ def _split(address: str) -> tuple[str, int]:
     return host.removeprefix("[").removesuffix("]"), int(port)
 
 
+def check_address(address: str) -> None:
+    """Refuse an address that :func:`channel` would refuse without credentials; dials nothing."""
+    _refuse_plaintext_off_loopback(address)
+
+
 def _refuse_plaintext_off_loopback(address: str) -> None:
     host, _ = _split(address)
     try:
@@ -198,7 +203,7 @@ def _refuse_plaintext_off_loopback(address: str) -> None:
     if not is_loopback:
         raise CannotStart(
             f'The gRPC address "{address}" is off this machine, and there are no credentials.',
-            "Use 127.0.0.1, or give a certificate.",
+            "Set an address of this machine; certificates for another one are not offered yet.",
         )
 
 

@@ -9,7 +9,6 @@ import asyncio
 import os
 import resource
 import signal
-import socket
 import sys
 from collections.abc import Awaitable, Callable, Generator, Iterator, Mapping
 from contextlib import contextmanager
@@ -19,6 +18,7 @@ from typing import Any, Final, NoReturn, TextIO
 
 from zentransfer import log
 from zentransfer.limits import LEAVE_ACTION_S, LEAVE_AT_ONCE_S
+from zentransfer.notifier import Notifier
 from zentransfer.settings import SettingsError
 
 EXIT_CLEAN: Final = 0
@@ -30,7 +30,7 @@ LIFELINE_VARIABLE: Final = "ZT_LIFELINE_FD"
 NOTIFY_VARIABLE: Final = "NOTIFY_SOCKET"
 
 _INHERITED: Final = frozenset(("PATH", "HOME", "LANG", "TZ", "TMPDIR", "VIRTUAL_ENV"))
-_INHERITED_PREFIXES: Final = ("LC_", "PYTHON", "ZT_")
+_INHERITED_PREFIXES: Final = ("LC_", "PYTHON")
 
 Action = Callable[[], Awaitable[None]]
 
@@ -65,6 +65,7 @@ class _Leaving:
     stage: Stage
     name: str
     action: Action
+    deadline_s: float
     at_once_s: float
 
 
@@ -75,7 +76,7 @@ class _Left(Exception):
 class Service:
     """One process on its way from start to end; made by :func:`run`, handed to its main."""
 
-    def __init__(self, drain_deadline_s: float, notify: "Notifier") -> None:
+    def __init__(self, drain_deadline_s: float, notify: Notifier) -> None:
         self.stopping = asyncio.Event()
         """Set by the first signal: admit nothing more and leave."""
         self.at_once = asyncio.Event()
@@ -91,21 +92,27 @@ class Service:
         self._at_once_s = 0.0  # what is left of it after a second signal
 
     def on_leave(
-        self, stage: Stage, name: str, action: Action, at_once_s: float = LEAVE_AT_ONCE_S
+        self,
+        stage: Stage,
+        name: str,
+        action: Action,
+        deadline_s: float = LEAVE_ACTION_S,
+        at_once_s: float = LEAVE_AT_ONCE_S,
     ) -> None:
         """Run *action* in *stage* of leaving, the newest registration of a stage first.
 
-        Its deadline is the drain's for ``DRAIN`` and ``LEAVE_ACTION_S`` for the other stages. After
-        a second signal only ``CLOSE`` is run, and *at_once_s* seconds are its deadline. An error in
-        it is logged, makes the exit code 1, and stops none of the others. *name* tells the service
-        manager what is waited for.
+        Its deadline is the drain's for ``DRAIN`` and *deadline_s* seconds for the other stages.
+        After a second signal only ``CLOSE`` is run, and *at_once_s* seconds are its deadline. An
+        error in it, or its deadline, is logged, makes the exit code 1, and stops none of the
+        others; what a second signal cuts is no fault. *name* tells the service manager what is
+        waited for.
         """
-        self._actions.append(_Leaving(stage, name, action, at_once_s))
+        self._actions.append(_Leaving(stage, name, action, deadline_s, at_once_s))
 
     def ready(self) -> None:
         """Tell the service manager that this process does its work; call it once."""
         self._is_ready = True
-        self._notify.send("READY=1")
+        self._notify.send("READY=1", must_arrive=True)
         log.fact("process.ready")
 
     def status(self, text: str) -> None:
@@ -120,7 +127,7 @@ class Service:
         """Do what a signal does: leave; called again, leave at once."""
         if not self.stopping.is_set():
             self.stopping.set()
-            self._notify.send("STOPPING=1")
+            self._notify.send("STOPPING=1", must_arrive=True)
             log.fact("process.stopping")
             # A main that is not ready yet owes nothing to anybody: it is cancelled at once.
             self._lose_patience(self._drain_deadline_s if self._is_ready else 0)
@@ -183,7 +190,7 @@ class Service:
             return leaving.at_once_s
         if leaving.stage is Stage.DRAIN:
             return max(drain_ends - asyncio.get_running_loop().time(), LEAVE_ACTION_S)
-        return LEAVE_ACTION_S
+        return leaving.deadline_s
 
     async def _bounded(self, leaving: "_Leaving", seconds: float) -> None:
         self._at_once_s = leaving.at_once_s if leaving.stage is Stage.CLOSE else 0
@@ -194,6 +201,8 @@ class Service:
         except Exception as exc:  # noqa: BLE001 - one that fails must not stop the others
             stage = leaving.stage.name.lower()
             if patience.expired():
+                is_cut = self.at_once.is_set() and leaving.stage is not Stage.CLOSE
+                self._has_failed = self._has_failed or not is_cut
                 log.fact("process.leave_late", stage=stage)
             else:
                 self._has_failed = True
@@ -208,34 +217,6 @@ class Service:
 
 
 Main = Callable[[Service], Awaitable[None]]
-
-
-class Notifier:
-    """The service manager's datagram socket (sd_notify(3)); without one it says nothing."""
-
-    def __init__(self, address: str | None) -> None:
-        self._socket: socket.socket | None = None
-        if not address:
-            return
-        self._socket = socket.socket(socket.AF_UNIX, socket.SOCK_DGRAM | socket.SOCK_CLOEXEC)
-        self._socket.setblocking(False)
-        # A leading @ stands for the zero byte of an abstract name.
-        self._address = "\0" + address[1:] if address.startswith("@") else address
-
-    def send(self, state: str) -> None:
-        """Send one *state*; a manager that does not listen is no error of ours."""
-        if self._socket is None:
-            return
-        try:
-            self._socket.sendto(state.encode(), self._address)
-        except OSError as exc:
-            log.error("process.notify_failed", exc)
-
-    def close(self) -> None:
-        """Close the socket; idempotent."""
-        if self._socket is not None:
-            self._socket.close()
-            self._socket = None
 
 
 @contextmanager
@@ -371,12 +352,18 @@ def _loop_factory(*, uvloop: bool) -> Callable[[], asyncio.AbstractEventLoop]:
     return fast.new_event_loop
 
 
-def inherited() -> dict[str, str]:
-    """Return the variables that a child of ours is given: our settings and what runs Python."""
+def inherited(prefix: str = "ZT_") -> dict[str, str]:
+    """Return the variables that a child of ours is given: its settings and what runs Python.
+
+    Its settings are those that begin with *prefix*, in whatever case; another program's may hold
+    secrets that are none of its business.
+    """
     return {
         name: value
         for name, value in os.environ.items()
-        if name in _INHERITED or name.startswith(_INHERITED_PREFIXES)
+        if name in _INHERITED
+        or name.startswith(_INHERITED_PREFIXES)
+        or name.upper().startswith(prefix)
     }
 
 

@@ -24,6 +24,8 @@ from pydantic_settings import (
 
 from zentransfer.limits import SETTINGS_FILE_BYTES_MAX
 
+_PREFIXES: Final = ("ZT_CONTROL_", "ZT_EDGE_", "ZT_GEO_", "ZT_UP_")  # of all our programs
+_NO_SETTINGS: Final = frozenset(("ZT_LIFELINE_FD",))  # what our processes tell each other
 _BETWEEN: Final = "__"  # between the names of nested groups in a variable
 
 
@@ -133,13 +135,23 @@ def _group(field: FieldInfo) -> type[BaseModel] | None:
 
 
 def _strangers(cls: type[ProcessSettings], names: Mapping[str, str]) -> Iterator[str]:
-    """Yield a problem for each variable that bears our prefix and is no setting."""
+    """Yield a problem for each variable that bears our prefix, or nobody's, and is no setting."""
     prefix = cls.model_config.get("env_prefix", "").upper()
     assert prefix, f"{cls.__name__} has no env_prefix"
     known = {_variable(prefix, location) for location in _locations(cls, ())}
     for name in sorted(names):
-        if name.upper().startswith(prefix) and name.upper() not in known:
-            yield f"{name}: no such setting{_meant(name.upper(), known)}; correct or unset it"
+        is_anothers = name.upper().startswith(tuple({*_PREFIXES} - {prefix}))
+        if not name.upper().startswith("ZT_") or is_anothers:
+            continue
+        if name.upper() not in known | _NO_SETTINGS:
+            near = known if name.upper().startswith(prefix) else known | _respelled(name.upper())
+            yield f"{name}: no such setting{_meant(name.upper(), near)}; correct or unset it"
+
+
+def _respelled(name: str) -> set[str]:
+    """Return *name* with the prefix of each program of ours that it may have been meant for."""
+    _, _, rest = name.removeprefix("ZT_").partition("_")
+    return {prefix + rest for prefix in _PREFIXES if rest}
 
 
 def _locations(cls: type[BaseModel], above: tuple[str, ...]) -> Iterator[tuple[str, ...]]:

@@ -8,7 +8,7 @@ STEPS = st.lists(st.sampled_from(["serve", "leave", *DesiredState]))
 
 
 def walk(steps: list[str]) -> Duty:
-    duty = Duty()
+    duty = Duty(lambda: 0.0)
     for step in steps:
         match step:
             case "serve":
@@ -21,7 +21,7 @@ def walk(steps: list[str]) -> Duty:
 
 
 def test_a_process_serves_once_everything_is_up() -> None:
-    duty = Duty()
+    duty = Duty(lambda: 0.0)
     assert duty.check() == (False, "starts")
     assert duty.observed(0) is Observed.JOINING
     duty.serve()
@@ -39,7 +39,7 @@ def test_a_drained_process_says_when_its_last_upload_ended_and_comes_back() -> N
 
 
 def test_the_same_wish_again_is_no_change() -> None:
-    duty = Duty()
+    duty = Duty(lambda: 0.0)
     assert not duty.obey(Desired(DesiredState.ACTIVE))
     assert duty.obey(Desired(DesiredState.DISABLED, remaining_s=10))
     assert not duty.obey(Desired(DesiredState.DISABLED, remaining_s=9))
@@ -54,3 +54,15 @@ def test_a_process_that_leaves_never_admits_again(before: list[str], after: list
 def test_only_who_admits_says_that_it_serves(steps: list[str], under_way: int) -> None:
     duty = walk(steps)
     assert (duty.observed(under_way) is Observed.SERVING) == duty.admits == duty.check()[0]
+
+
+def test_a_disablement_ends_by_itself_with_control_away() -> None:
+    now_s = 100.0
+    duty = Duty(lambda: now_s)
+    duty.serve()
+    duty.obey(Desired(DesiredState.DISABLED, remaining_s=60))
+    now_s = 159.0
+    assert duty.check() == (False, "the operator wants disabled")
+    now_s = 160.0
+    assert duty.admits
+    assert not duty.obey(Desired(DesiredState.ACTIVE))

@@ -2,6 +2,7 @@ import asyncio
 import errno
 from collections.abc import Awaitable, Callable
 from contextlib import suppress
+from inspect import signature
 from random import Random
 
 import pytest
@@ -15,6 +16,7 @@ from zentransfer.errors import Code, Error
 from zentransfer.ids import EpochID, IdMaker, Kind
 from zentransfer.limits import (
     OUTBOX_BATCH_FACTS_MAX,
+    OUTBOX_BYTES_MAX,
     OUTBOX_FACT_BYTES_MAX,
     OUTBOX_SEGMENT_BYTES,
 )
@@ -119,6 +121,7 @@ def test_a_fact_above_its_limit_is_refused() -> None:
 @pytest.mark.reaches("OUTBOX_BYTES_MAX")
 def test_a_full_outbox_refuses_and_takes_again_after_an_ack() -> None:
     async def life(disk: MemoryDisk, random: Random) -> None:
+        assert signature(open_outbox).parameters["bytes_max"].default == OUTBOX_BYTES_MAX
         bound = OUTBOX_SEGMENT_BYTES + 3 * OUTBOX_FACT_BYTES_MAX
         outbox = await open_outbox(disk, "out", epochs(random), bytes_max=bound)
         while outbox.size_bytes + OUTBOX_FACT_BYTES_MAX + FRAME_BYTES <= bound:
@@ -209,7 +212,7 @@ def test_a_full_disk_is_told_and_heals() -> None:
             await outbox.add(b"during")
         assert refused.value.code is Code.SINK_UNAVAILABLE
         await outbox.add(b"after")
-        assert await all_of(outbox) == [b"before", b"during", b"after"]
+        assert await all_of(outbox) == [b"before", b"after"]
 
     run(6, life)
 
@@ -231,3 +234,37 @@ def test_a_damaged_segment_holds_up_nothing_and_repeats_under_a_new_epoch() -> N
         assert await all_of(again) == [bytes(OUTBOX_FACT_BYTES_MAX), b"in the second segment"]
 
     run(7, life)
+
+
+def test_a_disk_that_stays_full_makes_nothing_grow() -> None:
+    async def life(disk: MemoryDisk, random: Random) -> None:
+        outbox = await open_outbox(disk, "out", epochs(random))
+        await outbox.add(b"before")
+        files, size = len(disk.names("out")), outbox.size_bytes
+        disk.set_capacity(0)
+        for _ in range(50):
+            with pytest.raises(Error) as refused:
+                await outbox.add(bytes(1000))
+            assert refused.value.code is Code.SINK_UNAVAILABLE
+        assert outbox.size_bytes == size
+        assert len(disk.names("out")) <= files + 1
+        disk.set_capacity(10**9)
+        assert await outbox.add(b"after") == 2
+        assert await all_of(outbox) == [b"before", b"after"]
+
+    run(8, life)
+
+
+def test_a_cancelled_add_holds_up_nothing() -> None:
+    async def life(disk: MemoryDisk, random: Random) -> None:
+        outbox = await open_outbox(disk, "out", epochs(random))
+        for _ in range(20):
+            with suppress(TimeoutError):
+                async with asyncio.timeout(random.uniform(0, 0.01)):
+                    await outbox.add(b"perhaps")
+        last = await outbox.add(b"last")
+        kept = await all_of(outbox)
+        assert kept[last - 1] == b"last"
+        assert len(kept) == last
+
+    run(9, life)

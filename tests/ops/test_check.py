@@ -1,8 +1,10 @@
+import os
 import sys
 from pathlib import Path
 
 import pytest
 
+from ops import preflight
 from ops.check import report
 from ops.programs import Place, plan
 from ops.settings import UpSettings
@@ -36,6 +38,18 @@ def test_a_plane_refuses_its_own_variables(tmp_path: Path) -> None:
         patch.setenv("ZT_EDGE_NOED", "us-1")
         with pytest.raises(CannotStart, match=r"would not start: .*ZT_EDGE_NOED: no such setting"):
             reported(tmp_path / "var", base)
+
+
+def test_a_folder_with_a_launcher_is_refused_with_its_pid(tmp_path: Path) -> None:
+    preflight.make_folders(tmp_path)
+    held = preflight.lock(tmp_path)
+    try:
+        with free_base() as base, pytest.raises(CannotStart, match=rf"pid {os.getpid()}\) already"):
+            reported(tmp_path, base)
+    finally:
+        os.close(held)
+    preflight.check_lock(tmp_path)
+    os.close(preflight.lock(tmp_path))  # the check keeps nothing
 
 
 def test_a_folder_that_cannot_be_one_is_refused(tmp_path: Path) -> None:

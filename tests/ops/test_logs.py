@@ -40,6 +40,16 @@ def test_of_a_long_log_only_the_end_is_searched(tmp_path: Path) -> None:
     assert logs.last_line("control", 0) == ""
 
 
+def test_a_log_whose_copy_cannot_be_kept_is_cut_and_the_others_too(tmp_path: Path) -> None:
+    logs = Logs(tmp_path, 10)
+    for name in ("a", "b"):
+        os.close(written(logs, name, b"x" * 11))
+    (tmp_path / "a.log.1").mkdir()  # nothing can be copied there
+    logs.trim()
+    assert (logs.size("a"), logs.size("b")) == (0, 0)
+    assert (tmp_path / "b.log.1").stat().st_size == 11
+
+
 @pytest.mark.reaches("CHILD_LOG_BYTES_MAX")
 def test_a_log_that_is_too_long_begins_again_and_its_writer_goes_on(tmp_path: Path) -> None:
     logs = Logs(tmp_path, CHILD_LOG_BYTES_MAX)

@@ -3,6 +3,7 @@ import os
 import socket
 import subprocess
 import sys
+from contextlib import suppress
 
 import pytest
 
@@ -46,6 +47,45 @@ def test_what_is_said_comes_with_the_pid_of_who_said_it() -> None:
     heard = real_loop(heard_after(b"READY=1\nSTATUS=up", b"\xff\xfe"))
     assert heard[0] == (os.getpid(), frozenset({"READY=1", "STATUS=up"}))
     assert len(heard) == 2
+
+
+def test_a_full_queue_is_emptied_at_one_go() -> None:
+    async def main() -> int:
+        heard: list[frozenset[str]] = []
+        notify = NotifySocket(lambda _, lines: heard.append(lines))
+        sent = 0
+        with socket.socket(socket.AF_UNIX, socket.SOCK_DGRAM) as sender:
+            sender.setblocking(False)
+            with suppress(BlockingIOError):
+                while sent < 50:
+                    sender.sendto(b"STATUS=x", "\0" + notify.address[1:])
+                    sent += 1
+        await asyncio.sleep(0)
+        await asyncio.sleep(0)
+        notify.close()
+        return sent - len(heard)
+
+    assert real_loop(main()) == 0
+
+
+def test_who_hears_may_close_the_socket() -> None:
+    async def main() -> int:
+        heard: list[int] = []
+        hears = asyncio.Event()
+
+        def hear(pid: int, _: frozenset[str]) -> None:
+            heard.append(pid)
+            hears.set()
+            notify.close()
+
+        notify = NotifySocket(hear)
+        send(notify.address, b"READY=1")
+        send(notify.address, b"READY=1")
+        async with asyncio.timeout(5):
+            await hears.wait()
+        return len(heard)
+
+    assert real_loop(main()) == 1
 
 
 @pytest.mark.reaches("NOTIFY_BYTES_MAX")

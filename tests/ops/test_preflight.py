@@ -127,13 +127,22 @@ def test_a_missing_right_to_a_port_is_named() -> None:
 CHECKS_ROOM = """
 import pathlib, sys
 from ops import preflight
-try:
-    folder = pathlib.Path(sys.argv[1])
+folder = pathlib.Path(sys.argv[1])
+
+def looks():
+    preflight.check_rights(folder)
+    preflight.check_free(folder)
+
+def starts():
     preflight.make_folders(folder)
     preflight.check_room(folder)
-    print("room")
-except preflight.CannotStart as exc:
-    print(exc)
+
+for tries in looks, starts:
+    try:
+        tries()
+        print("room")
+    except preflight.CannotStart as exc:
+        print(exc)
 """
 
 
@@ -165,4 +174,6 @@ def test_a_disk_without_room_is_named(
         check=False,
         timeout=30,
     )
-    assert expected in done.stdout, done.stderr
+    said = done.stdout.splitlines()
+    assert len(said) == 2, done.stderr
+    assert all(expected in line for line in said), said

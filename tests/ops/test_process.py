@@ -1,4 +1,5 @@
 import asyncio
+import errno
 import os
 import signal
 from collections.abc import AsyncIterator
@@ -79,6 +80,34 @@ def test_what_it_started_itself_is_killed_with_it(tmp_path: Path) -> None:
                     await asyncio.sleep(0.01)
 
     real_loop(main())
+
+
+class Blind(asyncio.SelectorEventLoop):
+    """A loop at the kernel's limit of watched descriptors (epoll_ctl(2), ENOSPC)."""
+
+    def add_reader(self, fd: object, callback: object, *args: object) -> None:
+        """Refuse."""
+        raise OSError(errno.ENOSPC, "no watch left")
+
+
+def test_one_that_cannot_be_watched_is_not_left_running(tmp_path: Path) -> None:
+    log = tmp_path / "log"
+
+    async def main() -> None:
+        lifeline, held = os.pipe()
+        open_before = set(os.listdir("/proc/self/fd"))
+        script = f"echo $$ >{log}; exec sleep 60"
+        with pytest.raises(OSError, match="no watch left"):
+            Process(["/bin/sh", "-c", script], {"PATH": os.defpath}, lifeline, lifeline)
+        assert set(os.listdir("/proc/self/fd")) == open_before
+        os.close(lifeline)
+        os.close(held)
+
+    with asyncio.Runner(loop_factory=Blind) as runner:
+        runner.run(main())
+    # Killed at once, so it may not even have come to write its number.
+    number = log.read_text().strip() if log.exists() else ""
+    assert not Path(f"/proc/{number or 'none'}").exists()  # and it is collected
 
 
 def test_a_program_that_is_not_there_is_an_error_of_the_kernel(tmp_path: Path) -> None:

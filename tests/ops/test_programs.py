@@ -47,6 +47,16 @@ def test_readiness_is_asked_where_there_is_a_listener() -> None:
     assert urls["control"] == "http://127.0.0.1:8000/readyz"
     assert urls["fr-ingest-0"] == "http://127.0.0.1:8200/readyz"
     assert urls["fr-delivery-0"] is None
+    lives = {program.name: program.live_url for program in PLAN.programs}
+    assert lives["fr-ingest-0"] == "http://127.0.0.1:8200/livez"
+    assert lives["fr-delivery-0"] is None
+
+
+def test_a_program_is_given_the_variables_of_its_own_plane() -> None:
+    prefixes = {program.name: program.prefix for program in PLAN.programs}
+    assert prefixes["control"] == ControlSettings.model_config.get("env_prefix")
+    assert prefixes["fr-ingest-0"] == EdgeSettings.model_config.get("env_prefix")
+    assert prefixes["fr-delivery-0"] == prefixes["fr-ingest-0"]
 
 
 def test_the_planes_accept_what_they_are_given() -> None:

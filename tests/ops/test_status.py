@@ -1,6 +1,9 @@
 import io
 import os
+import signal
 import subprocess
+from collections.abc import Iterator
+from contextlib import contextmanager
 from pathlib import Path
 
 import pytest
@@ -40,17 +43,67 @@ def test_what_does_not_answer_and_what_does_not_run_is_named(tmp_path: Path) -> 
     stream = io.StringIO()
     with free_base() as base:
         written(tmp_path, base, gone.pid)
-        assert not status.show(status.read(tmp_path), Console(stream))
+        assert not status.show(status.read(tmp_path), tmp_path, Console(stream))
     assert [line.split(maxsplit=2)[::2] for line in stream.getvalue().splitlines()[1:]] == [
-        ["control", "not ready  does not answer"],
-        ["fr-ingest-0", "not ready  does not answer"],
+        ["control", "not ready  does not run"],
+        ["fr-ingest-0", "not ready  does not run"],
         ["fr-delivery-0", "not ready  does not run"],
     ]
 
 
-def test_a_process_without_a_listener_is_ready_when_it_runs(tmp_path: Path) -> None:
+def said_of(folder: Path, pid: int) -> dict[str, str]:
+    """Return what status says of each process by name, if all of them were *pid*."""
     stream = io.StringIO()
     with free_base() as base:
-        written(tmp_path, base, os.getpid())
-        status.show(status.read(tmp_path), Console(stream))
-    assert "ready      runs; it has no listener to ask" in stream.getvalue()
+        written(folder, base, pid)
+        status.show(status.read(folder), folder, Console(stream))
+    lines = [line.split(maxsplit=2) for line in stream.getvalue().splitlines()[1:]]
+    return {name: rest for name, _, rest in lines}
+
+
+@contextmanager
+def running(folder: Path, *words: str) -> Iterator[int]:
+    """Run something with the command line of one of ours, and yield its pid."""
+    (folder / "run").mkdir(parents=True)
+    command = ["sh", "-c", "echo; read x", "-P", "-m", *words]
+    with subprocess.Popen(command, stdin=subprocess.PIPE, stdout=subprocess.PIPE) as process:
+        assert process.stdout is not None
+        process.stdout.readline()
+        yield process.pid
+        process.kill()
+
+
+def test_one_that_runs_and_does_not_answer_is_not_ready(tmp_path: Path) -> None:
+    settings = f"{tmp_path}/run/fr.toml"
+    with running(tmp_path, "edge", "ingest", "--index", "0", "--settings", settings) as pid:
+        said = said_of(tmp_path, pid)
+    assert said["fr-ingest-0"] == "not ready  does not answer"
+    assert said["control"] == "not ready  does not run; its pid is another program's"
+
+
+def test_a_process_without_a_listener_is_said_to_run(tmp_path: Path) -> None:
+    (tmp_path / "link").symlink_to(tmp_path / "var")
+    settings = f"{tmp_path}/link/run/fr.toml"  # the same folder, by another path
+    words = ("edge", "delivery", "--index", "0", "--settings", settings)
+    with running(tmp_path / "var", *words) as pid:
+        assert said_of(tmp_path / "var", pid)["fr-delivery-0"].split(maxsplit=1) == [
+            "runs",
+            "it has no listener to ask",
+        ]
+        os.kill(pid, signal.SIGSTOP)
+        stopped = said_of(tmp_path / "var", pid)["fr-delivery-0"]
+        os.kill(pid, signal.SIGCONT)
+    assert stopped.split(maxsplit=1) == ["stopped", f"kill -CONT {pid} lets it go on"]
+
+
+def test_a_number_that_another_program_got_is_not_ours(tmp_path: Path) -> None:
+    assert set(said_of(tmp_path, os.getpid()).values()) == {
+        "not ready  does not run; its pid is another program's"
+    }
+
+
+def test_a_process_of_another_folder_is_not_ours(tmp_path: Path) -> None:
+    (tmp_path / "other/run").mkdir(parents=True)
+    settings = f"{tmp_path}/other/run/fr.toml"
+    with running(tmp_path / "var", "edge", "delivery", "--settings", settings) as pid:
+        assert "another program's" in said_of(tmp_path / "var", pid)["fr-delivery-0"]

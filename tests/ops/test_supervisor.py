@@ -52,6 +52,9 @@ signal.sigwait(signals)
 if "stubborn" in words:
     signal.sigwait(signals)
 time.sleep(0.2 if "slow" in words else 0)
+if "loses" in words:
+    print("The outbox is lost.", flush=True)
+    os._exit(1)
 ended("told")
 """
 CARE = Care(BackOff(first_s=0.01, max_s=0.2), start_deadline_s=15, at_once_s=0.5)
@@ -69,13 +72,17 @@ class Rig:
     def program(self, name: str, *words: str, leaves: Leaves = Leaves.FIRST) -> Program:
         """Return the program *name* that behaves as the *words* say."""
         command = (sys.executable, "-S", "-E", str(self.folder / "program.py"))
-        return Program(name, (*command, name, str(self.folder), *words), leaves)
+        return Program(name, (*command, name, str(self.folder), *words), leaves, "ZT_TEST_")
+
+    def variables(self, prefix: str) -> dict[str, str]:
+        """Return the environment of a program whose settings begin with *prefix*."""
+        return {"PATH": os.defpath, f"{prefix}OWN": "1"}
 
     @asynccontextmanager
     async def keeping(self, *programs: Program, care: Care = CARE) -> AsyncIterator[Supervisor]:
         """Keep *programs* running, and end them in any case."""
         supervisor = Supervisor(
-            programs, self.logs, {"PATH": os.defpath}, self.said.append, random.Random(1), care
+            programs, self.logs, self.variables, self.said.append, random.Random(1), care
         )
         try:
             async with asyncio.timeout(40), asyncio.TaskGroup() as group:
@@ -201,7 +208,7 @@ def test_who_fails_again_and_again_is_not_started_without_a_pause(rig: Rig) -> N
 
 def test_a_program_that_cannot_be_started_is_said_and_tried_again(rig: Rig) -> None:
     async def main() -> None:
-        broken = Program("a", (str(rig.folder / "nothing"),), Leaves.FIRST)
+        broken = Program("a", (str(rig.folder / "nothing"),), Leaves.FIRST, "ZT_TEST_")
         async with rig.keeping(broken) as supervisor:
             await until(lambda: supervisor.children["a"].failures >= 2)
 
@@ -225,6 +232,58 @@ def test_they_leave_in_order_each_rank_after_the_one_before(rig: Rig) -> None:
 
     real_loop(main())
     assert rig.ends() == ["ingest told", "delivery told", "control told"]
+
+
+def test_who_fails_on_its_way_out_is_told_and_remembered(rig: Rig) -> None:
+    async def main() -> bool:
+        async with rig.keeping(rig.program("a", "loses"), rig.program("b")) as supervisor:
+            await until(lambda: supervisor.serving_pids() is not None)
+            assert not supervisor.has_failed
+        return supervisor.has_failed
+
+    assert real_loop(main())
+    assert "a: ended with exit code 1 (The outbox is lost.) while it was leaving" in rig.said
+    assert not any("while it was leaving" in line for line in rig.said if line.startswith("b"))
+
+
+def test_who_is_killed_while_it_drains_has_failed(rig: Rig) -> None:
+    async def main() -> bool:
+        async with rig.keeping(rig.program("a", "stubborn")) as supervisor:
+            await until(lambda: serves(supervisor, "a"))
+            pid = supervisor.children["a"].pid
+            assert pid is not None
+            asyncio.get_running_loop().call_later(0.2, os.kill, pid, signal.SIGKILL)
+            await supervisor.stop()
+        return supervisor.has_failed
+
+    assert real_loop(main())
+    assert "a: was ended by SIGKILL while it was leaving" in rig.said
+
+
+def test_a_program_gets_the_variables_of_its_own_settings(rig: Rig) -> None:
+    async def main() -> None:
+        async with rig.keeping(rig.program("a")) as supervisor:
+            await until(lambda: serves(supervisor, "a"))
+            assert b"ZT_TEST_OWN=1" in environment_of(supervisor.children["a"].pid)
+
+    real_loop(main())
+
+
+def test_none_is_left_when_the_end_itself_is_cut(rig: Rig) -> None:
+    async def main() -> None:
+        care = replace(CARE, at_once_s=60)
+        async with rig.keeping(rig.program("a"), care=care) as supervisor:
+            await until(lambda: serves(supervisor, "a"))
+            pid = supervisor.children["a"].pid
+            assert pid is not None
+            os.kill(pid, signal.SIGSTOP)
+            with pytest.raises(TimeoutError):
+                async with asyncio.timeout(0.3):
+                    await supervisor.end_now()
+            await until(lambda: not exists(pid))
+            assert not supervisor.has_failed  # it was hurried
+
+    real_loop(main())
 
 
 def test_a_stop_before_anything_started_starts_nothing(rig: Rig) -> None:
@@ -271,7 +330,7 @@ def test_who_hangs_is_killed_when_it_must_end_now(rig: Rig) -> None:
 def test_a_supervisor_that_is_gone_lets_its_processes_know(rig: Rig) -> None:
     async def main() -> None:
         supervisor = Supervisor(
-            [rig.program("a")], rig.logs, {}, rig.said.append, random.Random(1), CARE
+            [rig.program("a")], rig.logs, rig.variables, rig.said.append, random.Random(1), CARE
         )
         async with asyncio.timeout(20), asyncio.TaskGroup() as group:
             group.create_task(supervisor.keep())

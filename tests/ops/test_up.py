@@ -13,7 +13,7 @@ from ops.settings import UpSettings
 from ops.up import EXIT_HURRIED
 from tests.ops.system import COMMAND, PATIENCE_S, System, free_base, started
 from zentransfer.limits import LEFTOVER_WAIT_S
-from zentransfer.service import EXIT_CANNOT_START, EXIT_TRY_LATER, inherited
+from zentransfer.service import EXIT_CANNOT_START, EXIT_FAULT, EXIT_TRY_LATER, inherited
 from zentransfer.settings import load
 
 pytestmark = pytest.mark.peer
@@ -59,6 +59,7 @@ def test_a_killed_process_comes_back_and_ready_json_has_its_pid(system: System, 
     system.until_ready()
     before = system.pids()
     os.kill(before[name], signal.SIGKILL)
+    system.until(lambda: system.ready() is None)  # one is down: nobody is sent to it
     system.until(lambda: system.pids().get(name, before[name]) != before[name])
     after = system.pids()
     assert {each for each in after if after[each] != before[each]} == {name}
@@ -228,6 +229,59 @@ def test_a_reader_of_its_output_that_goes_away_stops_nothing(tmp_path: Path) -> 
         system.until(lambda: system.pids().get("delivery-0", before) != before)
         system.process.send_signal(signal.SIGTERM)
         assert system.process.wait(PATIENCE_S) == 0
+
+
+def test_a_process_that_does_not_leave_in_time_is_killed_and_told_by_the_exit_code(
+    tmp_path: Path,
+) -> None:
+    with started(tmp_path / "var", ZT_UP_AT_ONCE_S="1") as system:
+        os.kill(system.pids()["delivery-0"], signal.SIGKILL)
+        system.until(lambda: system.ready() is None)
+        system.until(lambda: system.ready() is not None)
+        pid = system.pids()["ingest-0"]
+        os.kill(pid, signal.SIGSTOP)
+        system.process.send_signal(signal.SIGTERM)
+        system.until(lambda: system.ready() is None)
+        os.kill(pid, signal.SIGKILL)  # it fails while it drains
+        code, said = system.ended()
+        assert code == EXIT_FAULT, said
+        assert "fr-ingest-0: was ended by SIGKILL while it was leaving" in said
+        assert said.count("Everything is ready again.") == 1
+        assert system.ready() is None
+        assert system.left_over() == []
+
+
+@pytest.mark.lab
+def test_a_disk_that_fills_up_later_stops_nothing(tmp_path: Path) -> None:
+    disk = tmp_path / "disk"
+    disk.mkdir()
+    script = f"""
+        mount -t tmpfs -o size=80m none {disk} || exit 9
+        {COMMAND} up --dir {disk}/var --base "$BASE" --regions fr >{tmp_path}/said 2>&1 & up=$!
+        while ! [ -e {disk}/var/ready.json ]; do kill -0 $up || exit 8; sleep 0.1; done
+        cat /dev/zero >{disk}/fill 2>/dev/null
+        kill -KILL $(grep -o '"delivery-0": [0-9]*' {disk}/var/ready.json | cut -d' ' -f2)
+        until grep -q 'cannot be written' {tmp_path}/said; do kill -0 $up || exit 7; sleep 0.1; done
+        rm {disk}/fill
+        until grep -q 'ready again' {tmp_path}/said; do kill -0 $up || exit 6; sleep 0.1; done
+        [ -e {disk}/var/ready.json ] || exit 5
+        kill $up; wait $up
+    """
+    with free_base() as base:
+        done = subprocess.run(
+            ["unshare", "--map-root-user", "--mount", "sh", "-c", script],
+            env=inherited()
+            | {"PATH": os.defpath + ":/usr/sbin:/sbin", "BASE": str(base)}
+            | {"ZT_UP_RESTART__FIRST_S": "0.05"},
+            capture_output=True,
+            text=True,
+            check=False,
+            timeout=2 * PATIENCE_S,
+        )
+    said = (tmp_path / "said").read_text()
+    assert done.returncode == 0, done.stderr + said
+    assert said.count("ready.json cannot be written: The disk of") == 1
+    assert "Ending everything" not in said
 
 
 @pytest.mark.lab

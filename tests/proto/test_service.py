@@ -14,6 +14,7 @@ from hypothesis import strategies as st
 from tests.support.sim import simulate
 from zentransfer import log_facts
 from zentransfer.limits import LEAVE_ACTION_S, LEAVE_AT_ONCE_S
+from zentransfer.notifier import Notifier
 from zentransfer.service import (
     EXIT_CANNOT_START,
     EXIT_CLEAN,
@@ -23,7 +24,6 @@ from zentransfer.service import (
     NOTIFY_VARIABLE,
     CannotStart,
     Main,
-    Notifier,
     Service,
     Stage,
     inherited,
@@ -108,6 +108,27 @@ def test_what_hangs_in_a_stage_is_left_behind_at_its_deadline() -> None:
 
     service = a_service()
     assert simulate(seconds_of(service, main)) == pytest.approx(2 * LEAVE_ACTION_S)
+    assert service.exit_code == EXIT_FAULT  # what was left behind is not done
+
+
+def test_an_action_may_have_a_deadline_of_its_own() -> None:
+    async def main(service: Service) -> None:
+        service.on_leave(Stage.CLOSE, "children", hangs, deadline_s=65)
+
+    service = a_service()
+    assert simulate(seconds_of(service, main)) == pytest.approx(65)
+    assert service.exit_code == EXIT_FAULT
+
+
+def test_what_a_second_signal_cuts_is_no_fault() -> None:
+    async def main(service: Service) -> None:
+        service.on_leave(Stage.DRAIN, "uploads", hangs)
+        service.ready()
+        signalled(service, 1, 2)
+        await service.until_stopping()
+
+    service = a_service()
+    assert simulate(seconds_of(service, main)) == pytest.approx(2)
     assert service.exit_code == EXIT_CLEAN
 
 
@@ -264,8 +285,11 @@ def test_a_child_inherits_our_settings_and_nothing_strange() -> None:
         patch.setenv("ZT_EDGE_NODE", "us-7")
         patch.setenv("AWS_SECRET_ACCESS_KEY", "secret")
         given_on = inherited()
-    assert given_on["ZT_EDGE_NODE"] == "us-7"
-    assert "PATH" in given_on
+        patch.setenv("ZT_CONTROL_PEPPER", "secret")
+        of_edge = inherited("ZT_EDGE_")
+    assert given_on["ZT_EDGE_NODE"] == of_edge["ZT_EDGE_NODE"] == "us-7"
+    assert "PATH" in given_on.keys() & of_edge.keys()
+    assert "ZT_CONTROL_PEPPER" not in of_edge
     assert "AWS_SECRET_ACCESS_KEY" not in given_on
 
 

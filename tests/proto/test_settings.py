@@ -13,6 +13,7 @@ from pydantic_settings import SettingsConfigDict
 from tests.support.settings_rules import check_settings
 from zentransfer.ids import Region
 from zentransfer.limits import SETTINGS_FILE_BYTES_MAX
+from zentransfer.service import LIFELINE_VARIABLE
 from zentransfer.settings import Group, ProcessSettings, SettingsError, effective, load
 
 SECRET = "correct-horse-battery"
@@ -151,10 +152,39 @@ def test_a_variable_unlike_all_others_is_refused_without_a_guess(
     assert "did you mean" not in problem
 
 
-def test_variables_of_other_processes_are_not_ours(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setenv("ZT_EXAMPLES_GREETING", "1")
-    monkeypatch.setenv("ZT_OTHER_GREETING", "1")
+@pytest.mark.parametrize(
+    "name",
+    ["ZT_EDGE_NODE", "zt_control_x", "ZT_UP_BASE", "ZT_GEO_DATABASE", LIFELINE_VARIABLE, "ZTX"],
+)
+def test_variables_of_other_processes_are_not_ours(
+    monkeypatch: pytest.MonkeyPatch, name: str
+) -> None:
+    monkeypatch.setenv(name, "1")
     load(ExampleSettings, None)
+
+
+@pytest.mark.parametrize(
+    ("name", "meant"),
+    [
+        ("ZT_EXAMPLES_GREETING", "ZT_EXAMPLE_GREETING"),
+        ("ZT_EGDE_NODE", "ZT_EDGE_NODE"),
+        ("zt_contrl_http__port", "ZT_CONTROL_HTTP__PORT"),
+    ],
+)
+def test_a_variable_of_no_process_is_refused_with_the_one_that_was_meant(
+    monkeypatch: pytest.MonkeyPatch, name: str, meant: str
+) -> None:
+    monkeypatch.setenv(name, "1")
+    cure = f"{name}: no such setting (did you mean {meant}?); correct or unset it"
+    assert problems(None) == (cure,)
+
+
+@pytest.mark.parametrize("name", ["ZT_QQQQ", "ZT_"])
+def test_a_variable_of_no_process_that_is_like_none_is_refused(
+    monkeypatch: pytest.MonkeyPatch, name: str
+) -> None:
+    monkeypatch.setenv(name, "1")
+    assert problems(None) == (f"{name}: no such setting; correct or unset it",)
 
 
 def test_an_unknown_key_is_refused_with_the_one_that_was_meant(file: Callable[[str], Path]) -> None:

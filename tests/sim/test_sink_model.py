@@ -13,8 +13,8 @@ from zentransfer.memory_disk import MemoryDisk
 
 STEPS = 40
 BLOCKS = 10  # of histories, so that workers share them
-BLOCK = 12  # histories
-MUTANT_SEEDS = 400  # histories in which a mutant must be seen at the latest
+BLOCK = 15  # histories
+MUTANT_SEEDS = 200  # histories in which a mutant must be seen at the latest
 
 
 class WithoutFlushAtClaim(Rules):
@@ -47,17 +47,41 @@ class WithoutFolderFlush(MemoryDisk):
         pass
 
 
-def sink_with(rules: type[Rules]) -> type[MemorySink]:
-    class Mutant(MemorySink):
-        rules: ClassVar[Rules] = mutation()
-
-    return Mutant
+def is_caught(seed: int, sink: type[MemorySink], disk: type[MemoryDisk]) -> bool:
+    try:
+        simulate(History(seed, sink, disk).run(STEPS))
+    except Violation:
+        return True
+    except Exception:  # noqa: BLE001 - a broken sink may fail in any way; only one kind counts
+        return False
+    return False
 
 
 @pytest.mark.parametrize("block", range(BLOCKS))
 def test_what_was_told_is_kept_in_every_history(block: int) -> None:
     for seed in range(block * BLOCK, (block + 1) * BLOCK):
         simulate(History(seed).run(STEPS))
+
+
+@pytest.mark.parametrize(
+    "mutation",
+    [
+        WithoutFlushAtClaim,
+        WithoutCacheDropAtClaim,
+        WithoutFenceBeforeReply,
+        WithoutFenceAtCommit,
+        WithCrcOfNoSegment,
+    ],
+)
+def test_a_sink_without_one_of_its_rules_is_caught(mutation: type[Rules]) -> None:
+    class Mutant(MemorySink):
+        rules: ClassVar[Rules] = mutation()
+
+    assert any(is_caught(seed, Mutant, MemoryDisk) for seed in range(MUTANT_SEEDS))
+
+
+def test_a_sink_without_the_flush_of_its_folders_is_caught() -> None:
+    assert any(is_caught(seed, MemorySink, WithoutFolderFlush) for seed in range(MUTANT_SEEDS))
 
 
 @pytest.mark.soak

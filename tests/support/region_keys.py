@@ -23,7 +23,8 @@ class SeededKeys:
 
     def __post_init__(self) -> None:
         random = Random(self.seed)
-        self._private = X25519PrivateKey.from_private_bytes(random.randbytes(32))
+        self.private_bytes = random.randbytes(32)
+        self._private = X25519PrivateKey.from_private_bytes(self.private_bytes)
         self.public = RegionPublicKeys(
             region=self.region,
             kid=self.kid,

@@ -3,12 +3,12 @@
 import asyncio
 import errno
 from collections.abc import Awaitable, Callable
+from contextlib import suppress
 from dataclasses import dataclass
 from random import Random
 from typing import Final
 
 from edge.record import State, UploadRecord, WrongState, read_record
-from edge.seal.broken import Broken
 from edge.seal.header import HEADER_BLOCK_BYTES
 from edge.seal.record import Walker
 from edge.sinks.base import Damaged, Ended, Fenced, SinkError, UnknownUpload
@@ -24,8 +24,9 @@ from zentransfer.memory_disk import MemoryDisk
 from zentransfer.platter import keep_none
 
 ACCOUNT: Final = AccountID("ac_aaaaaaaaaaaaaaaaaaaaaaaaaa")
-LENGTHS: Final = (0, 1, 17, 64, 300, 4_000, 8_192, 12_000, 20_000)
+LENGTHS: Final = (0, 1, 17, 64, 300, 4_000, 8_192, 12_000, 16_384, 20_000)
 FILE_MAX: Final = 1 << 20
+REFUSALS: Final = (SinkError, Fenced, WrongState)
 
 
 @dataclass
@@ -75,8 +76,8 @@ class History:
 
     def _steps(self) -> list[tuple[Callable[[], Awaitable[None]], int]]:
         return [
-            (self._attach, 6),
-            (self._append, 26),
+            (self._attach, 8),
+            (self._append, 28),
             (self._accept, 4),
             (self._flush, 18),
             (self._zombie, 12),
@@ -85,7 +86,7 @@ class History:
             (self._finish, 1),
             (self._read, 1),
             (self._destroy, 1),
-            (self._plan_fault, 5),
+            (self._plan_fault, 4),
             (self._forget_cache, 3),
             (self._crash, 3),
             (self._crash_inside, 2),
@@ -116,6 +117,8 @@ class History:
 
     async def _attach(self) -> None:
         """A new request: it claims, often in another process, and the newest wins."""
+        if self.random.random() < 0.5:  # the old one is in the middle of something
+            await self._append()
         if self.random.random() < 0.4:
             self.disk = self._disk_type(self.random, machine=self.disk._machine)
             self.sink = self._sink_type(self.disk, self.keys.public, self.random)
@@ -149,6 +152,8 @@ class History:
     async def _flush(self) -> None:
         if self.active is None:
             return
+        if self.random.random() < 0.15 and not self._is_fault_planned():
+            self.disk.fail_flush(1)  # that of the content: the first of the flushes in this one
         try:
             told = await self.active.writer.flush(mark=self.random.random() < 0.5)
         except SinkError:
@@ -172,7 +177,7 @@ class History:
                 await writer.finish(None)
                 raise Violation("a writer that was shut out committed")
             told = await writer.flush(mark=self.random.random() < 0.5)
-        except (SinkError, Fenced, WrongState):
+        except REFUSALS:
             self.zombies.remove(zombie)
         else:
             raise Violation(f"a writer that was shut out told {told}")
@@ -181,48 +186,38 @@ class History:
         """A claim comes while the writer's flush is under way."""
         if self.active is None or not self.model.born:
             return
-        active, told = self.active, list[int]()
-
-        async def flush() -> None:
-            try:
-                told.append(await active.writer.flush(mark=self.random.random() < 0.5))
-            except (SinkError, Fenced, WrongState):
-                pass
-
+        writer, told = self.active.writer, list[int]()
         process = self._disk_type(self.random, machine=self.disk._machine)
         other = self._sink_type(process, self.keys.public, self.random)
-        claims = list[LogClaim]()
+        claims = list[LogClaim | None]()
+
+        async def flush() -> None:
+            with suppress(*REFUSALS):
+                told.append(await writer.flush(mark=self.random.random() < 0.5))
 
         async def claim() -> None:
             await asyncio.sleep(self.random.uniform(0, 0.03))
-            claimed = await self._claim_by(other)
-            if claimed is not None:
-                claims.append(claimed)
+            claims.append(await self._claim_by(other))
 
-        before = self.model.told
         try:
             async with asyncio.TaskGroup() as group:
                 group.create_task(flush())
                 group.create_task(claim())
         except BaseExceptionGroup as failures:
-            if failures.subgroup(Violation):
-                raise failures.exceptions[0] from None
-            if failures.subgroup(Crashed):
-                raise Crashed from None
-            raise
-        if claims and told and told[0] > max(claims[0].offset, before):
-            raise Violation(f"told {told[0]} beside a claim that told {claims[0].offset}")
-        if not claims and told:
-            self.model.flushed(told[0])
-        if claims:
-            await self._open(claims[0])
+            raise failures.exceptions[0] from None
+        await self._raced(told, claims[0])
+
+    async def _raced(self, told: list[int], claim: LogClaim | None) -> None:
+        if claim is None:
+            if told:
+                self.model.flushed(told[0])
+            return
+        if told and told[0] > claim.offset:
+            raise Violation(f"told {told[0]} beside a claim that told {claim.offset}")
+        await self._open(claim)
 
     async def _finish(self) -> None:
         if self.active is None or self.model.countable != len(self.model.sent):
-            return
-        if not self.active.doubtful and self.random.random() < 0.5:
-            await self._flush()
-        if self.active is None:
             return
         self.model.finishing()
         try:
@@ -269,8 +264,7 @@ class History:
 
     async def _plan_fault(self) -> None:
         """Let one operation soon fail; one at a time."""
-        machine = self.disk._machine
-        if machine.failures or machine.flush_failures:
+        if self._is_fault_planned():
             return
         if self.random.random() < 0.6:
             self.disk.fail_flush(self.random.randint(1, 4))
@@ -356,6 +350,10 @@ class History:
         self.sink = self._sink_type(self.disk, self.keys.public, self.random)
         self.active = None
         self.zombies = [zombie for zombie in self.zombies if self.random.random() < 0.5]
+
+    def _is_fault_planned(self) -> bool:
+        machine = self.disk._machine
+        return bool(machine.failures or machine.flush_failures)
 
     def _heal(self) -> None:
         machine = self.disk._machine
@@ -457,6 +455,3 @@ class History:
 
     def _new_id(self) -> UploadID:
         return UploadID(self.ids.make(Kind.UPLOAD))
-
-
-__all__ = ["Broken", "History", "Violation"]

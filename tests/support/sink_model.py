@@ -81,6 +81,6 @@ class UploadModel:
         _hold(content == self.whole, "other bytes than were sent")
 
 
-def _hold(kept: bool, promise: str) -> None:  # noqa: FBT001
+def _hold(kept: bool, promise: str) -> None:
     if not kept:
         raise Violation(promise)

@@ -4,6 +4,7 @@ from typing import Any, Final
 
 import sqlalchemy as sa
 from alembic import op
+from sqlalchemy.schema import SchemaItem
 
 revision = "0001"
 down_revision = None
@@ -14,7 +15,9 @@ _INT64: Final = sa.BigInteger().with_variant(sa.Integer(), "sqlite")
 def upgrade() -> None:
     """Make everything."""
     _accounts()
+    _workflows()
     _uploads()
+    _timelines()
     _facts()
     _ledger()
     _snapshots()
@@ -23,7 +26,7 @@ def upgrade() -> None:
 
 
 def _accounts() -> None:
-    op.create_table(
+    _table(
         "account",
         _text("id"),
         _text("state"),
@@ -31,11 +34,9 @@ def _accounts() -> None:
         _int("epoch"),
         _text("limits"),
         _int("created_ms"),
-        sa.PrimaryKeyConstraint("id", name=op.f("pk_account")),
-        sqlite_strict=True,
-        sqlite_with_rowid=True,
+        _key("account", "id"),
     )
-    op.create_table(
+    _table(
         "member",
         _text("id"),
         _text("account_id"),
@@ -43,58 +44,12 @@ def _accounts() -> None:
         _bytes("email_sealed"),
         _bytes("email_hash"),
         _int("created_ms"),
-        sa.PrimaryKeyConstraint("id", name=op.f("pk_member")),
+        _key("member", "id"),
         _refers("member", "account_id", "account.id"),
-        sqlite_strict=True,
-        sqlite_with_rowid=True,
     )
     _index("member", "account_id")
     _index("member", "email_hash", unique=True)
-    op.create_table(
-        "destination",
-        _text("id"),
-        _text("account_id"),
-        _int("version"),
-        _text("kind"),
-        _text("label"),
-        _text("address"),
-        _text("clash"),
-        _int("created_ms"),
-        _int("deleted_ms", maybe=True),
-        sa.PrimaryKeyConstraint("id", name=op.f("pk_destination")),
-        _refers("destination", "account_id", "account.id"),
-        sqlite_strict=True,
-        sqlite_with_rowid=True,
-    )
-    _index("destination", "account_id", "created_ms", "id")
-    op.create_table(
-        "workflow",
-        _text("id"),
-        _text("account_id"),
-        _int("version"),
-        _int("created_ms"),
-        _int("deleted_ms", maybe=True),
-        sa.PrimaryKeyConstraint("id", name=op.f("pk_workflow")),
-        _refers("workflow", "account_id", "account.id"),
-        sqlite_strict=True,
-        sqlite_with_rowid=True,
-    )
-    _index("workflow", "account_id", "created_ms", "id")
-    op.create_table(
-        "workflow_version",
-        _text("workflow_id"),
-        _int("version"),
-        _text("name"),
-        _text("folder"),
-        _text("rules"),
-        _text("destinations"),
-        _int("made_ms"),
-        sa.PrimaryKeyConstraint("workflow_id", "version", name=op.f("pk_workflow_version")),
-        _refers("workflow_version", "workflow_id", "workflow.id"),
-        sqlite_strict=True,
-        sqlite_with_rowid=False,
-    )
-    op.create_table(
+    _table(
         "credential",
         _text("id"),
         _text("account_id"),
@@ -110,18 +65,58 @@ def _accounts() -> None:
         _int("not_after_ms", maybe=True),
         _int("revoked_ms", maybe=True),
         _int("last_used_ms", maybe=True),
-        sa.PrimaryKeyConstraint("id", name=op.f("pk_credential")),
+        _key("credential", "id"),
         _refers("credential", "account_id", "account.id"),
         _refers("credential", "workflow_id", "workflow.id"),
-        sqlite_strict=True,
-        sqlite_with_rowid=True,
     )
     _index("credential", "account_id", "created_ms", "id")
     _index("credential", "name", unique=True)
 
 
+def _workflows() -> None:
+    _table(
+        "destination",
+        _text("id"),
+        _text("account_id"),
+        _int("version"),
+        _text("kind"),
+        _text("label"),
+        _text("address"),
+        _text("clash"),
+        _int("created_ms"),
+        _int("deleted_ms", maybe=True),
+        _key("destination", "id"),
+        _refers("destination", "account_id", "account.id"),
+    )
+    _index("destination", "account_id", "created_ms", "id")
+    _table(
+        "workflow",
+        _text("id"),
+        _text("account_id"),
+        _int("version"),
+        _int("created_ms"),
+        _int("deleted_ms", maybe=True),
+        _key("workflow", "id"),
+        _refers("workflow", "account_id", "account.id"),
+    )
+    _index("workflow", "account_id", "created_ms", "id")
+    _table(
+        "workflow_version",
+        _text("workflow_id"),
+        _int("version"),
+        _text("name"),
+        _text("folder"),
+        _text("rules"),
+        _text("destinations"),
+        _int("made_ms"),
+        _key("workflow_version", "workflow_id", "version"),
+        _refers("workflow_version", "workflow_id", "workflow.id"),
+        keyed=True,
+    )
+
+
 def _uploads() -> None:
-    op.create_table(
+    _table(
         "outcome",
         _text("upload_id"),
         _text("id"),
@@ -142,14 +137,12 @@ def _uploads() -> None:
         _int("created_ms"),
         _int("ended_ms"),
         _int("received_ms"),
-        sa.PrimaryKeyConstraint("upload_id", name=op.f("pk_outcome")),
+        _key("outcome", "upload_id"),
         _refers("outcome", "account_id", "account.id"),
-        sqlite_strict=True,
-        sqlite_with_rowid=True,
     )
     _index("outcome", "account_id", "created_ms", "upload_id")
     _index("outcome", "id", unique=True)
-    op.create_table(
+    _table(
         "delivery",
         _text("id"),
         _text("account_id"),
@@ -164,13 +157,14 @@ def _uploads() -> None:
         _int("size_bytes"),
         _text("node"),
         _int("changed_ms"),
-        sa.PrimaryKeyConstraint("id", name=op.f("pk_delivery")),
+        _key("delivery", "id"),
         _refers("delivery", "account_id", "account.id"),
-        sqlite_strict=True,
-        sqlite_with_rowid=True,
     )
     _index("delivery", "account_id", "upload_id")
-    op.create_table(
+
+
+def _timelines() -> None:
+    _table(
         "receipt",
         _text("upload_id"),
         _bytes("fact_digest"),
@@ -183,12 +177,10 @@ def _uploads() -> None:
         _int("removed_ms"),
         _text("undelivered"),
         _int("received_ms"),
-        sa.PrimaryKeyConstraint("upload_id", name=op.f("pk_receipt")),
+        _key("receipt", "upload_id"),
         _refers("receipt", "account_id", "account.id"),
-        sqlite_strict=True,
-        sqlite_with_rowid=True,
     )
-    op.create_table(
+    _table(
         "event",
         _int("number", key=True),
         _text("id"),
@@ -200,9 +192,7 @@ def _uploads() -> None:
         _int("at_ms"),
         _int("received_ms"),
         _refers("event", "account_id", "account.id"),
-        sqlite_strict=True,
-        sqlite_with_rowid=True,
-        sqlite_autoincrement=True,
+        counted=True,
     )
     _index("event", "account_id", "number")
     _index("event", "account_id", "upload_id", "number")
@@ -210,7 +200,7 @@ def _uploads() -> None:
 
 
 def _facts() -> None:
-    op.create_table(
+    _table(
         "node_cursor",
         _text("node"),
         _text("epoch"),
@@ -218,11 +208,10 @@ def _facts() -> None:
         _int("sequence"),
         _int("quarantined"),
         _int("moved_ms"),
-        sa.PrimaryKeyConstraint("node", "epoch", name=op.f("pk_node_cursor")),
-        sqlite_strict=True,
-        sqlite_with_rowid=False,
+        _key("node_cursor", "node", "epoch"),
+        keyed=True,
     )
-    op.create_table(
+    _table(
         "fact_quarantine",
         _text("node"),
         _text("epoch"),
@@ -232,14 +221,13 @@ def _facts() -> None:
         _text("reason"),
         _bytes("body"),
         _int("received_ms"),
-        sa.PrimaryKeyConstraint("node", "epoch", "sequence", name=op.f("pk_fact_quarantine")),
-        sqlite_strict=True,
-        sqlite_with_rowid=False,
+        _key("fact_quarantine", "node", "epoch", "sequence"),
+        keyed=True,
     )
 
 
 def _ledger() -> None:
-    op.create_table(
+    _table(
         "ledger_transaction",
         _text("id"),
         _text("cause"),
@@ -247,11 +235,10 @@ def _ledger() -> None:
         _int("at_ms"),
         _int("entered_ms"),
         _text("lines"),
-        sa.PrimaryKeyConstraint("id", name=op.f("pk_ledger_transaction")),
-        sqlite_strict=True,
-        sqlite_with_rowid=False,
+        _key("ledger_transaction", "id"),
+        keyed=True,
     )
-    op.create_table(
+    _table(
         "posting",
         _text("txn_id"),
         _int("line"),
@@ -259,26 +246,37 @@ def _ledger() -> None:
         _int("debit", sa.CheckConstraint("debit >= 0", name=op.f("ck_posting_debit"))),
         _int("credit", sa.CheckConstraint("credit >= 0", name=op.f("ck_posting_credit"))),
         _text("unit"),
-        sa.PrimaryKeyConstraint("txn_id", "line", name=op.f("pk_posting")),
+        _key("posting", "txn_id", "line"),
         sa.CheckConstraint("(debit = 0) <> (credit = 0)", name=op.f("ck_posting_one_side")),
         _refers("posting", "txn_id", "ledger_transaction.id"),
-        sqlite_strict=True,
-        sqlite_with_rowid=False,
+        keyed=True,
     )
     _index("posting", "ledger_account", "unit")
 
 
 def _snapshots() -> None:
-    op.create_table(
+    _table(
         "snapshot",
         _text("region"),
         _int("version"),
         _bytes("digest"),
         _int("created_ms"),
-        sa.PrimaryKeyConstraint("region", name=op.f("pk_snapshot")),
-        sqlite_strict=True,
-        sqlite_with_rowid=True,
+        _key("snapshot", "region"),
     )
+
+
+def _table(name: str, *items: SchemaItem, keyed: bool = False, counted: bool = False) -> None:
+    op.create_table(
+        name,
+        *items,
+        sqlite_strict=True,
+        sqlite_with_rowid=not keyed,
+        sqlite_autoincrement=counted,
+    )
+
+
+def _key(table: str, *columns: str) -> sa.PrimaryKeyConstraint:
+    return sa.PrimaryKeyConstraint(*columns, name=op.f(f"pk_{table}"))
 
 
 def _text(name: str, *, maybe: bool = False) -> sa.Column[Any]:

@@ -9,7 +9,7 @@ from zentransfer.limits import DESTINATION_ADDRESS_CHARS_MAX
 FOLDER = DestinationKind.FOLDER
 
 
-@pytest.mark.parametrize("kind", set(DestinationKind) - OFFERED)
+@pytest.mark.parametrize("kind", sorted(set(DestinationKind) - OFFERED))
 def test_a_kind_that_is_not_offered_is_refused_by_its_name(kind: DestinationKind) -> None:
     with pytest.raises(Error, match=kind.value) as caught:
         address(kind, "/srv/a", ("/",))

@@ -33,8 +33,8 @@ def test_a_folder_never_leaves_its_root(text: str) -> None:
         return
     clean = folder(text)
     assert folder(clean) == clean
-    path = PurePosixPath("/root/below", clean)
-    assert path.is_relative_to("/root/below")
+    path = PurePosixPath("/srv/below", clean)
+    assert path.is_relative_to("/srv/below")
     assert ".." not in path.parts
     assert "\\" not in clean
 

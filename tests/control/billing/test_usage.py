@@ -22,7 +22,7 @@ def test_a_committed_upload_costs_its_bytes_and_one_file(size: int, region: Regi
     assert found[mine, Unit.FILE] == 1 == -found[theirs, Unit.FILE]
 
 
-@pytest.mark.parametrize("state", set(OutcomeState) - {OutcomeState.COMMITTED})
+@pytest.mark.parametrize("state", sorted(set(OutcomeState) - {OutcomeState.COMMITTED}))
 def test_an_upload_that_did_not_commit_costs_nothing(state: OutcomeState) -> None:
     assert maybe_usage(outcome(account(), state=state), at_ms=7) is None
 

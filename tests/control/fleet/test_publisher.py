@@ -1,3 +1,4 @@
+import asyncio
 from dataclasses import replace
 
 import pytest
@@ -21,7 +22,7 @@ from zentransfer.clock import ManualClock
 from zentransfer.credential import inner_hash, verifier
 from zentransfer.errors import Code, Error
 from zentransfer.ids import Region
-from zentransfer.limits import SNAPSHOT_HISTORY_MAX
+from zentransfer.limits import DATABASE_WAIT_S, SNAPSHOT_HISTORY_MAX, SNAPSHOT_RETRY_S
 
 NINA = account("nina")
 
@@ -153,6 +154,40 @@ def test_an_account_whose_key_is_destroyed_leaves_every_region() -> None:
         await kit.keys.destroy_account(NINA.id)
         await desk.refresh()
         assert all(desk.current(region).content == {} for region in Region)
+
+    simulate(check())
+
+
+@pytest.mark.reaches("SNAPSHOT_RETRY_S")
+def test_what_changes_is_published_and_told_also_when_the_database_could_not_at_first() -> None:
+    async def check() -> None:
+        database, kit = await filled()
+        desk, told = publisher(database, kit), list[set[Region]]()
+        loop, heard = asyncio.get_running_loop(), asyncio.Event()
+
+        def tell(regions: set[Region]) -> None:
+            told.append(regions)
+            heard.set()
+
+        async with asyncio.TaskGroup() as group:
+            running = group.create_task(desk.run(tell))
+            desk.touch()
+            await asyncio.sleep(0.1)
+            assert told == [set(Region)]
+            desk.touch()
+            await asyncio.sleep(0.1)
+            assert told == [set(Region)], "nothing changed, so nobody is told"
+            async with database.write() as uow:  # the publisher waits too long for its turn
+                await uow.workflows.add_destination(destination(NINA, "desk"))
+                begin_s = loop.time()
+                desk.touch()
+                await asyncio.sleep(DATABASE_WAIT_S + SNAPSHOT_RETRY_S / 2)
+            assert len(told) == 1
+            heard.clear()
+            await heard.wait()
+            assert loop.time() - begin_s == pytest.approx(DATABASE_WAIT_S + SNAPSHOT_RETRY_S, abs=1)
+            running.cancel()
+        assert desk.current(Region.FR).version == 2
 
     simulate(check())
 

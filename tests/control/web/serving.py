@@ -25,6 +25,7 @@ from zentransfer.clock import ManualClock
 from zentransfer.credential import token
 from zentransfer.health import http_runner, listen
 from zentransfer.ids import CredentialID
+from zentransfer.limits import EVENTS_STREAM_S
 
 
 @dataclass
@@ -90,8 +91,8 @@ async def content(answer: ClientResponse) -> Any:
 
 
 @asynccontextmanager
-async def served() -> AsyncGenerator[Desk, None]:
-    """Serve the API until the block ends."""
+async def served(stream_s: float = EVENTS_STREAM_S) -> AsyncGenerator[Desk, None]:
+    """Serve the API until the block ends; streams of events end after *stream_s* seconds."""
     probed: list[Destination] = []
     changes: list[int] = []
 
@@ -109,6 +110,7 @@ async def served() -> AsyncGenerator[Desk, None]:
         probe=probe,
         feed=EventFeed(),
         changed=lambda: changes.append(1),
+        stream_s=stream_s,
     )
     app = web.Application()
     app.add_routes(api.routes(services))

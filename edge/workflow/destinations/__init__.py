@@ -1,1 +1,0 @@
-"""Where accounts want their files: one contract, a module for each kind."""
