@@ -517,7 +517,7 @@ def test_a_link_over_grpc_beats_drains_and_leaves(uvloop: bool) -> None:
             owner.observed = Said.DRAINED
             await link.aclose()
             await run
-            assert fleet.nodes()[0].observed is Observed.DRAINED
+            await until(lambda: fleet.nodes()[0].observed is Observed.DRAINED)
 
     real_loop(main(), uvloop=uvloop)
 
