@@ -1,7 +1,8 @@
 """What the launcher says to a person: colour on a terminal, plain whole lines elsewhere."""
 
-from collections.abc import Sequence
-from contextlib import suppress
+import os
+from collections.abc import Generator, Sequence
+from contextlib import contextmanager, suppress
 from typing import Final, TextIO
 
 from rich.console import Console as Terminal
@@ -27,7 +28,7 @@ class Console:
         if self._terminal is None:
             self._write(text)
             return
-        with suppress(OSError):
+        with self._outliving_its_reader():
             self._terminal.print(escape(text), style=style or None)
 
     def table(self, head: Sequence[str], rows: Sequence[Sequence[str]]) -> None:
@@ -36,7 +37,7 @@ class Console:
             table = Table(*head, box=None, pad_edge=False, header_style="bold")
             for row in rows:
                 table.add_row(*map(escape, row))
-            with suppress(OSError):
+            with self._outliving_its_reader():
                 self._terminal.print(table)
             return
         widths = [max(map(len, column)) for column in zip(head, *rows, strict=True)]
@@ -45,6 +46,20 @@ class Console:
             self._write(_GAP.join(cells).rstrip())
 
     def _write(self, line: str) -> None:
-        with suppress(OSError):
+        with self._outliving_its_reader():
             self._stream.write(line + "\n")
             self._stream.flush()
+
+    @contextmanager
+    def _outliving_its_reader(self) -> Generator[None]:
+        try:
+            yield
+        except BrokenPipeError:
+            # What the stream still holds is flushed once more as Python exits, and a failure
+            # there would become our exit code: from here on it all goes nowhere.
+            with suppress(OSError):
+                nowhere = os.open(os.devnull, os.O_WRONLY | os.O_CLOEXEC)
+                os.dup2(nowhere, self._stream.fileno())
+                os.close(nowhere)
+        except OSError:
+            pass  # a full disk may have room for the next line

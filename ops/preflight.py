@@ -11,6 +11,7 @@ import socket
 from collections.abc import Generator, Iterable, Sequence
 from contextlib import ExitStack, contextmanager, suppress
 from dataclasses import dataclass
+from itertools import chain
 from pathlib import Path
 from typing import Final
 
@@ -241,8 +242,10 @@ def ports_are_taken(taken: Sequence[Taken], place: Place) -> CannotStart:
 
 def _free_base(place: Place) -> int | None:
     """Return a base whose ports are all free at the moment, if one is found."""
-    first = max(place.base + _BASE_STEP, 8_000)
-    for base in range(first, PORT_BASE_MAX + 1, _BASE_STEP):
+    lowest = 8_000
+    above = range(max(place.base + _BASE_STEP, lowest), PORT_BASE_MAX + 1, _BASE_STEP)
+    below = range(lowest, place.base, _BASE_STEP)
+    for base in chain(above, below):
         if all(map(_is_free, ports.table(base, place.regions))):
             return base
     return None

@@ -14,7 +14,7 @@ from ops.ports import Port
 from ops.programs import Place
 from tests.ops.system import ordinary_user
 from zentransfer.ids import Region
-from zentransfer.limits import DISK_FREE_BYTES_MIN, OPEN_FILES_MIN
+from zentransfer.limits import DISK_FREE_BYTES_MIN, OPEN_FILES_MIN, PORT_BASE_MAX
 from zentransfer.service import CannotStart
 
 
@@ -84,6 +84,8 @@ def test_a_taken_port_is_named_with_role_holder_and_cure(tmp_path: Path) -> None
     said = str(preflight.ports_are_taken(taken, place))
     assert f"Port {port.number} (us HTTP) is held by {taken[0].program} (pid {os.getpid()})" in said
     assert "Stop that program, or start with another base: zentransfer up --base " in said
+    highest = Place(tmp_path, PORT_BASE_MAX, (Region.US,), 1.0)
+    assert "another base: zentransfer up --base " in str(preflight.ports_are_taken(taken, highest))
     assert preflight.taken_ports([port], tmp_path) == []
 
 

@@ -6,12 +6,14 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
 
+import psutil
 import pytest
 
 from ops import ready, status
 from ops.console import Console
 from ops.programs import Place
 from tests.ops.system import free_base
+from tests.support.waiting import until
 from zentransfer.ids import Region
 from zentransfer.limits import READY_FILE_BYTES_MAX
 
@@ -91,6 +93,7 @@ def test_a_process_without_a_listener_is_said_to_run(tmp_path: Path) -> None:
             "it has no listener to ask",
         ]
         os.kill(pid, signal.SIGSTOP)
+        until(lambda: psutil.Process(pid).status() == psutil.STATUS_STOPPED, "the stop")
         stopped = said_of(tmp_path / "var", pid)["fr-delivery-0"]
         os.kill(pid, signal.SIGCONT)
     assert stopped.split(maxsplit=1) == ["stopped", f"kill -CONT {pid} lets it go on"]
