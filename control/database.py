@@ -14,13 +14,13 @@ import weakref
 from collections.abc import AsyncGenerator, Generator, Sequence
 from contextlib import asynccontextmanager, contextmanager, suppress
 from pathlib import Path
-from typing import Final
+from typing import Final, cast
 
 from sqlalchemy import Connection as SyncConnection
 from sqlalchemy import Engine, Executable, RowMapping, create_engine, event, exc
 from sqlalchemy.engine.interfaces import DBAPIConnection
 from sqlalchemy.ext.asyncio import AsyncConnection, AsyncEngine, create_async_engine
-from sqlalchemy.pool import StaticPool
+from sqlalchemy.pool import QueuePool, StaticPool
 
 from control.connection import Values
 from control.migrations import migrate
@@ -61,25 +61,20 @@ class SqliteDatabase:
         the file cannot be used as a database.
         """
         os.close(os.open(self._path, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o600))
-        with _explained():
-            async with self._turn, self._writer.begin() as connection:
-                await connection.run_sync(migrate)
+        async with self._turn, _begun(self._writer) as connection:
+            await connection.run_sync(migrate)
 
     @asynccontextmanager
     async def write(self) -> AsyncGenerator[UnitOfWork, None]:
         """Open a transaction that commits at its end; see :class:`Database`."""
-        async with _admitted(self._turn):
-            with _explained():
-                async with self._writer.begin() as connection:
-                    yield UnitOfWork(_FileConnection(connection))
+        async with _admitted(self._turn), _begun(self._writer) as connection:
+            yield UnitOfWork(_FileConnection(connection))
 
     @asynccontextmanager
     async def read(self) -> AsyncGenerator[UnitOfWork, None]:
         """Open a transaction that refuses to write; see :class:`Database`."""
-        async with _admitted(self._readers):
-            with _explained():
-                async with self._reader.begin() as connection:
-                    yield UnitOfWork(_FileConnection(connection))
+        async with _admitted(self._readers), _begun(self._reader) as connection:
+            yield UnitOfWork(_FileConnection(connection))
 
     async def close(self) -> None:
         """End every connection; the last one folds the log into the file.  Idempotent."""
@@ -187,6 +182,25 @@ def _engine(path: Path, pragmas: Sequence[str], begin: str, connections: int) ->
     )
     _set_up(engine.sync_engine, pragmas, begin)
     return engine
+
+
+@asynccontextmanager
+async def _begun(engine: AsyncEngine) -> AsyncGenerator[AsyncConnection, None]:
+    """Open a transaction on a connection of *engine*.
+
+    A cancelled statement costs its connection, and a cancelled connect leaves one behind that
+    nobody closes (aiosqlite 0.22).  So a missing one is made to its end, and waits in the pool.
+    """
+    with _explained():
+        if not cast("QueuePool", engine.pool).checkedin():
+            await asyncio.shield(_connected(engine))
+        async with engine.begin() as connection:
+            yield connection
+
+
+async def _connected(engine: AsyncEngine) -> None:
+    async with engine.connect():
+        pass
 
 
 def _memory_engine(content: bytes | None = None) -> Engine:

@@ -5,7 +5,9 @@ from pathlib import Path
 from pydantic import Field
 from pydantic_settings import SettingsConfigDict
 
-from zentransfer.settings import Group, ProcessSettings
+from geo.settings import Route
+from zentransfer.lab import PlaneSettings
+from zentransfer.settings import Group
 
 
 class Http(Group):
@@ -24,7 +26,7 @@ class Grpc(Group):
     port: int = Field(default=8001, ge=0, le=65535, description="TCP port; 0 takes a free one")
 
 
-class ControlSettings(ProcessSettings):
+class ControlSettings(PlaneSettings):
     """The settings of the control plane."""
 
     model_config = SettingsConfigDict(env_prefix="ZT_CONTROL_")
@@ -32,8 +34,18 @@ class ControlSettings(ProcessSettings):
     data_dir: Path = Field(
         default=Path("var/control"), description="folder of control's durable data"
     )
+    folder_roots: tuple[Path, ...] = Field(
+        default=(Path("var/delivered"),),
+        min_length=1,
+        description="folders at or below which folder destinations may lie",
+    )
+    first_account: bool = Field(
+        default=True,
+        description="make an account at the first start; data_dir/first-account.json has it",
+    )
     drain_deadline_s: float = Field(
         default=30, gt=0, le=600, description="seconds that running requests get at a drain"
     )
     http: Http = Field(default_factory=Http, description="pages and API")
     grpc: Grpc = Field(default_factory=Grpc, description="the fleet's listener")
+    route: Route = Field(default_factory=Route, description="where clients are sent")

@@ -101,6 +101,9 @@ destination: Final = _table(
     _text("clash"),
     _int("created_ms"),
     _int("deleted_ms", maybe=True),
+    _text("endpoint", maybe=True),
+    _text("store_region", maybe=True),
+    _bytes("secret_sealed", maybe=True),
     Index(None, "account_id", "created_ms", "id"),
 )
 workflow: Final = _table(
@@ -203,6 +206,10 @@ receipt: Final = _table(
     _int("removed_ms"),
     _text("undelivered"),
     _int("received_ms"),
+    _int("audit_sequence", maybe=True),
+    _bytes("audit_hash", maybe=True),
+    _bytes("signature", maybe=True),
+    _bytes("root_key", maybe=True),
 )
 event: Final = _table(
     "event",
@@ -271,6 +278,27 @@ posting: Final = _table(
     PrimaryKeyConstraint("txn_id", "line"),
     CheckConstraint("(debit = 0) <> (credit = 0)", "one_side"),
     Index(None, "ledger_account", "unit"),
+    keyed=True,
+)
+
+# -- secrets of destinations, as regions get them -----------------------------------------------
+
+region_key: Final = _table(
+    "region_key",
+    _text("region", key=True),
+    _text("kid"),
+    _bytes("key"),
+    _int("learned_ms"),
+)
+# Kept, because sealing again gives other bytes, and those would be another snapshot.
+destination_secret: Final = _table(
+    "destination_secret",
+    _text("destination_id", ForeignKey("destination.id")),
+    _text("region"),
+    _int("version"),
+    _text("kid"),
+    _bytes("sealed"),
+    PrimaryKeyConstraint("destination_id", "region"),
     keyed=True,
 )
 

@@ -13,6 +13,7 @@ from control.accounts.workflow_store import WorkflowStore
 from control.billing.store import LedgerStore
 from control.connection import Connection
 from control.facts.store import FactStore
+from control.fleet.region_keys import RegionKeyStore
 from control.fleet.snapshot_store import SnapshotStore
 from control.uploads.store import UploadStore
 
@@ -29,6 +30,7 @@ class UnitOfWork:
         self.facts = FactStore(connection)
         self.ledger = LedgerStore(connection)
         self.snapshots = SnapshotStore(connection)
+        self.region_keys = RegionKeyStore(connection)
 
 
 class Database(Protocol):

@@ -51,6 +51,12 @@ class Duty:
         """Return whether new work may begin here."""
         return self._is_serving and not self._is_leaving and self._wanted is DesiredState.ACTIVE
 
+    @property
+    def finishes(self) -> bool:
+        """Return whether what was taken before may go on here: also while an operator drains it."""
+        is_in_use = self._wanted is not DesiredState.DISABLED
+        return self._is_serving and not self._is_leaving and is_in_use
+
     def observed(self, under_way: int) -> Observed:
         """Return the state that a heartbeat says; *under_way* counts uploads or deliveries."""
         if not self._is_serving:

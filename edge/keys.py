@@ -45,7 +45,8 @@ class RegionPublicKeys:
 
     ``kid`` names the content key in use, ``metadata_kid`` the metadata key in use; older metadata
     keys stay in ``metadata`` as long as records need them.  ``destination`` is the public key to
-    which the account's destination secrets are sealed.
+    which accounts' destination secrets are sealed, ``destination_kid`` its name; it lives longer
+    than the content keys, which die each month.
     """
 
     region: Region
@@ -55,6 +56,7 @@ class RegionPublicKeys:
     metadata_kid: str
     metadata: Mapping[str, bytes] = field(repr=False)
     origin: bytes = field(repr=False)
+    destination_kid: str
 
     def seal(self, dek: bytes, info: bytes) -> bytes:
         """Return the data key sealed to the region (RFC 9180, base mode), bound to *info*."""
@@ -86,6 +88,7 @@ def load_public_keys(disk: Disk) -> RegionPublicKeys:
             metadata_kid=_one_of(metadata, str(table["metadata_kid"])),
             metadata=metadata,
             origin=_key(table["origin"]),
+            destination_kid=str(table.get("destination_kid", table["kid"])),
         )
     except (KeyError, TypeError, AttributeError, ValueError) as wrong:
         raise ValueError("this is no file of public keys") from wrong

@@ -1,4 +1,4 @@
-"""What the link to control decides: when to dial again, what the time is, what was done.  Pure.
+"""What the link to control says, hears and decides, in our own words.  Pure.
 
 The rule: control may be away for a day (law 5). So nothing here is an error: every end of a stream
 has a pause after it, and every pause and every memory has a limit.
@@ -88,12 +88,56 @@ class Status:
 
 
 @dataclass(frozen=True, slots=True)
+class SealingKey:
+    """A public key that control may seal to: raw X25519, named by its ``kid``."""
+
+    kid: str
+    key: bytes
+
+
+@dataclass(frozen=True, slots=True)
+class Held:
+    """What a process holds when it says hello: its snapshot's digest, its outbox's beginning.
+
+    And the key that its region opens destinations' secrets with.  The defaults say that it has
+    none of it.
+    """
+
+    snapshot_digest: bytes = b""
+    outbox_epoch: str = ""
+    outbox_first: int = 0
+    destination_key: SealingKey | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class Position:
+    """A place in an outbox: its epoch and the sequence of a fact."""
+
+    epoch: str
+    sequence: int
+
+
+@dataclass(frozen=True, slots=True)
 class Terms:
-    """What a welcome says: the agreed version, the pause between heartbeats, what is desired."""
+    """What a welcome says: the agreed version, the pause between heartbeats, what is desired.
+
+    ``credit`` is how many batches of facts may be in flight, ``resume_from`` the first fact that
+    control lacks; control that takes no facts gives neither.
+    """
 
     version: int
     heartbeat_s: float
     desired: Desired
+    credit: int = 0
+    resume_from: Position | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class Acked:
+    """Control has committed every fact up to ``upto``; ``again_from`` is set where it saw a gap."""
+
+    upto: Position
+    again_from: int | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -105,12 +149,32 @@ class Echo:
     t2_ms: int
 
 
+class Verb(StrEnum):
+    """What a command asks to do to one thing."""
+
+    RETRY = "retry"
+    CANCEL = "cancel"
+    ERASE = "erase"
+
+
+@dataclass(frozen=True, slots=True)
+class Asked:
+    """What a command asks for: to retry a delivery, cancel an upload, erase an account, by id."""
+
+    verb: Verb
+    subject: str
+
+
 @dataclass(frozen=True, slots=True)
 class Order:
-    """A command; ``desired`` is ``None`` for one that this process does not know."""
+    """A command: what is desired of the process, or what it is asked to do.
+
+    Both are ``None`` for one that this release does not know.
+    """
 
     command: CommandID
     desired: Desired | None
+    asked: Asked | None = None
 
 
 def is_for_long(code: str | None) -> bool:

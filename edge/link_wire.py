@@ -7,24 +7,33 @@ from types import MappingProxyType
 from typing import Final
 
 from edge.link_state import (
+    Acked,
+    Asked,
     CommandEnd,
     Desired,
     DesiredState,
     Echo,
+    Held,
     Identity,
     Observed,
     Offset,
     Order,
+    Position,
+    SealingKey,
     Status,
     Terms,
+    Verb,
 )
 from zentransfer import ids
-from zentransfer.errors import Error
+from zentransfer.errors import Code, Error
 from zentransfer.ids import CommandID, Kind, Region
 from zentransfer.v1 import fleet_pb2, types_pb2
-from zentransfer.v1.fleet_pb2 import ConnectRequest, ConnectResponse
+from zentransfer.v1.facts_pb2 import FactBatch
+from zentransfer.v1.fleet_pb2 import ConnectRequest, ConnectResponse, SnapshotRef
+from zentransfer.v1.snapshot_pb2 import Delta
 from zentransfer.versions import OURS
 
+NOTHING: Final = Held()
 CAPABILITIES: Final[tuple[str, ...]] = ()  # what we can do beyond the agreed version, by name
 
 _REGION: Final = MappingProxyType(
@@ -54,6 +63,13 @@ _COMMANDED: Final = MappingProxyType(
         fleet_pb2.COMMAND_KIND_RESUME: DesiredState.ACTIVE,
     }
 )
+_ASKED: Final = MappingProxyType(
+    {
+        fleet_pb2.COMMAND_KIND_RETRY: (Verb.RETRY, Kind.DELIVERY),
+        fleet_pb2.COMMAND_KIND_CANCEL: (Verb.CANCEL, Kind.UPLOAD),
+        fleet_pb2.COMMAND_KIND_ERASE: (Verb.ERASE, Kind.ACCOUNT),
+    }
+)
 _ENDED: Final = MappingProxyType(
     {
         CommandEnd.DONE: fleet_pb2.COMMAND_STATE_DONE,
@@ -63,9 +79,15 @@ _ENDED: Final = MappingProxyType(
 )
 
 
-def hello(us: Identity, status: Status, now_ms: int) -> ConnectRequest:
-    """Return who we are and what we hold; no outbox and no certificate yet."""
+Offer = Delta | SnapshotRef
+"""A snapshot that control offers, still as it came: the receiver alone knows what it is for."""
+
+
+def hello(us: Identity, status: Status, now_ms: int, held: Held = NOTHING) -> ConnectRequest:
+    """Return who we are and what we hold; no certificate yet."""
     is_ingest = us.process.startswith("ingest-")
+    sha256 = types_pb2.DIGEST_ALGORITHM_SHA256
+    digest = types_pb2.Digest(algorithm=sha256, value=held.snapshot_digest)
     return ConnectRequest(
         hello=fleet_pb2.Hello(
             identity=types_pb2.Identity(node=us.node, process=us.process, epoch=us.epoch),
@@ -77,8 +99,12 @@ def hello(us: Identity, status: Status, now_ms: int) -> ConnectRequest:
             proto_max=OURS.most,
             capabilities=CAPABILITIES,
             snapshot_version=status.snapshot_version,
+            snapshot_digest=digest if held.snapshot_digest else None,
+            outbox_epoch=held.outbox_epoch,
+            outbox_first_sequence=held.outbox_first,
             clock_ms=now_ms,
             observed=_OBSERVED[status.observed],
+            destination_key=_maybe_key(held.destination_key),
         )
     )
 
@@ -105,7 +131,24 @@ def done(command: CommandID, end: CommandEnd, reason: str) -> ConnectRequest:
     return ConnectRequest(done=fleet_pb2.CommandDone(id=command, state=_ENDED[end], reason=reason))
 
 
-def parsed(message: ConnectResponse) -> Terms | Echo | Order | None:
+def facts(batch: FactBatch) -> ConnectRequest:
+    """Return a batch of facts."""
+    return ConnectRequest(facts=batch)
+
+
+def kept(offer: Offer) -> ConnectRequest:
+    """Return that the version of *offer* is on disk and in force."""
+    version = offer.to_version if isinstance(offer, Delta) else offer.version
+    return ConnectRequest(ack=fleet_pb2.SnapshotAck(version=version, nonce=offer.nonce))
+
+
+def refused(offer: Offer, reason: Code, serving: int) -> ConnectRequest:
+    """Return that *offer* was refused and version *serving* keeps serving."""
+    nack = fleet_pb2.SnapshotNack(nonce=offer.nonce, reason=reason, serving_version=serving)
+    return ConnectRequest(nack=nack)
+
+
+def parsed(message: ConnectResponse) -> Terms | Echo | Order | Acked | Offer | None:
     """Return what control says, or ``None`` if it is nothing that we know."""
     match message.WhichOneof("body"):
         case "welcome":
@@ -114,14 +157,35 @@ def parsed(message: ConnectResponse) -> Terms | Echo | Order | None:
             return Echo(message.echo.t0_ms, message.echo.t1_ms, message.echo.t2_ms)
         case "command":
             return _order(message.command)
+        case "facts_ack":
+            return _acked(message.facts_ack)
+        case "delta" | "snapshot":
+            return message.delta if message.HasField("delta") else message.snapshot
         case _:
             return None
 
 
+def _maybe_key(key: SealingKey | None) -> types_pb2.PublicKey | None:
+    if key is None:
+        return None
+    suite = types_pb2.KEY_SUITE_HPKE_X25519
+    return types_pb2.PublicKey(kid=key.kid, suite=suite, public_key=key.key)
+
+
 def _terms(welcome: fleet_pb2.Welcome) -> Terms:
     state = _DESIRED.get(welcome.desired.state, DesiredState.ACTIVE)
-    desired = Desired(state, _seconds(welcome.desired.remaining_ms))
-    return Terms(welcome.proto, welcome.heartbeat_interval_ms / 1000, desired)
+    resume = welcome.resume_from
+    return Terms(
+        version=welcome.proto,
+        heartbeat_s=welcome.heartbeat_interval_ms / 1000,
+        desired=Desired(state, _seconds(welcome.desired.remaining_ms)),
+        credit=welcome.credit,
+        resume_from=Position(resume.epoch, resume.sequence) if resume.epoch else None,
+    )
+
+
+def _acked(ack: fleet_pb2.FactsAck) -> Acked:
+    return Acked(Position(ack.epoch, ack.sequence), ack.resume_from or None)
 
 
 def _order(command: fleet_pb2.Command) -> Order | None:
@@ -131,7 +195,17 @@ def _order(command: fleet_pb2.Command) -> Order | None:
         return None  # without an id there is nothing to answer
     state = _COMMANDED.get(command.kind)
     desired = None if state is None else Desired(state, _seconds(command.expires_in_ms))
-    return Order(name, desired)
+    return Order(name, desired, _maybe_asked(command))
+
+
+def _maybe_asked(command: fleet_pb2.Command) -> Asked | None:
+    if command.kind not in _ASKED:
+        return None
+    verb, kind = _ASKED[command.kind]
+    try:
+        return Asked(verb, ids.parse(kind, command.argument))
+    except Error:
+        return None
 
 
 def _seconds(milliseconds: int) -> float | None:

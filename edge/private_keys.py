@@ -68,6 +68,7 @@ async def make_region_keys(disk: Disk, region: Region, kid: str, random_bytes: R
             "kid": kid,
             "content": _public(content),
             "destination": _public(destination),
+            "destination_kid": kid,
             "metadata_kid": kid,
             "metadata": {kid: _text(random_bytes(KEY_BYTES))},
             "origin": _text(random_bytes(KEY_BYTES)),

@@ -106,7 +106,8 @@ class UploadRecord:
     """One upload: whose it is, its state and fence, its segments, its end.
 
     ``length`` is the announced size in bytes, ``size`` the durable one once it is committed.
-    ``names`` are sealed under the metadata key named ``names_kid``.  ``door`` and ``dialect`` are
+    ``names`` are sealed under the metadata key named ``names_kid``.  ``heard_ms`` is when bytes of
+    it were last noted, UTC, or 0.  ``door`` and ``dialect`` are
     words of the doors: an upload is continued only in the dialect that created it.
     """
 
@@ -120,6 +121,7 @@ class UploadRecord:
     length: int | None = None
     names: bytes = b""
     names_kid: str = ""
+    heard_ms: int = 0
     state: State = State.RECEIVING
     fence: int = 1
     segments: tuple[Segment, ...] = ()
@@ -164,6 +166,10 @@ class UploadRecord:
         """Return the record whose newest segment is whole up to *mark*."""
         self._must_be(State.RECEIVING)
         return replace(self, mark=mark)
+
+    def heard(self, now_ms: int) -> "UploadRecord":
+        """Return the record of an upload that had bytes at *now_ms* (UTC); never goes back."""
+        return replace(self, heard_ms=max(self.heard_ms, now_ms))
 
     def named(self, names: bytes, kid: str) -> "UploadRecord":
         """Return the record with *names*, sealed under the metadata key *kid*."""
@@ -241,6 +247,7 @@ def pack_record(record: UploadRecord, version: int) -> bytes:
             "length": record.length,
             "names": record.names,
             "names_kid": record.names_kid,
+            "heard_ms": record.heard_ms,
             "state": record.state,
             "fence": record.fence,
             "segments": [[s.number, s.fence, s.start, s.header_hash] for s in record.segments],
@@ -287,6 +294,7 @@ def _record(fields: Fields) -> UploadRecord:
         length=fields.number("length") if fields.has("length") else None,
         names=fields.data("names", NAMES_BYTES_MAX + _SEALED_EXTRA_BYTES_MAX),
         names_kid=fields.text("names_kid", _ID_CHARS_MAX),
+        heard_ms=fields.number("heard_ms") if fields.has("heard_ms") else 0,
         state=State(fields.text("state", _WORD_CHARS_MAX)),
         fence=fields.number("fence"),
         segments=tuple(_segment(row) for row in fields.rows("segments", SEGMENTS_PER_UPLOAD_MAX)),

@@ -11,9 +11,11 @@ from pathlib import Path
 import click
 
 from geo.__main__ import explain as geo_explain
+from geo.settings import database_path
 from ops import check, preflight, status, up
 from ops.console import Console
 from ops.programs import Place, plan
+from ops.send.command import send
 from ops.settings import FILE_NAME, UpSettings
 from zentransfer import service, settings
 from zentransfer.ids import Region
@@ -24,6 +26,7 @@ _EXAMPLES = """\b
 Examples:
   zentransfer up
   zentransfer status
+  zentransfer send *.jpg
   zentransfer geo explain 203.0.113.9
 """
 
@@ -92,7 +95,14 @@ def up_command(*, only_check: bool, path: Path | None, **options: object) -> Non
     """
     with service.starting(up.TITLE):
         chosen = _chosen(path, {name: value for name, value in options.items() if value})
-    place = Place(chosen.dir.absolute(), chosen.base, chosen.regions, chosen.drain_deadline_s)
+        database = database_path()
+    place = Place(
+        folder=chosen.dir.absolute(),
+        base=chosen.base,
+        regions=chosen.regions,
+        drain_deadline_s=chosen.drain_deadline_s,
+        database=None if database is None else database.absolute(),
+    )
     wanted = plan(place, sys.executable)
     if not only_check:
         up.run(chosen, place, wanted)
@@ -131,6 +141,9 @@ def status_command(folder: Path | None) -> None:
     except status.CannotTell as exc:
         raise click.ClickException(str(exc)) from exc
     sys.exit(0 if status.show(document, document_of, Console(sys.stdout)) else 1)
+
+
+main.add_command(send)
 
 
 @main.group("geo", epilog=_GEO_EXAMPLES, context_settings=_CONTEXT)

@@ -17,7 +17,10 @@ INDEX: Final[Mapping[Region, int]] = MappingProxyType({Region.US: 1, Region.FR: 
 
 _GRPC: Final = 1
 _REGION: Final = 100
+_FTP: Final = 21
 _METRICS: Final = 80
+_PASSIVE: Final = 2_000  # from one region's passive range to the next
+_PASSIVE_PORTS: Final = 1_000  # for the one ingest process of a region
 
 
 @dataclass(frozen=True)
@@ -38,10 +41,12 @@ class ControlPorts:
 
 @dataclass(frozen=True)
 class RegionPorts:
-    """The listeners of one region's node."""
+    """The listeners of one region's node, and the range of its FTP door's data connections."""
 
     http: Port
+    ftp: Port
     metrics: Port
+    passive: range
 
 
 def control(base: int) -> ControlPorts:
@@ -54,7 +59,13 @@ def region(base: int, where: Region) -> RegionPorts:
     """Return the ports of the node in *where*."""
     assert 0 < base <= PORT_BASE_MAX, "the settings refuse it before"
     first = base + _REGION * INDEX[where]
-    return RegionPorts(Port(f"{where} HTTP", first), Port(f"{where} metrics", first + _METRICS))
+    passive = base + _PASSIVE * INDEX[where]
+    return RegionPorts(
+        http=Port(f"{where} HTTP", first),
+        ftp=Port(f"{where} FTP", first + _FTP),
+        metrics=Port(f"{where} metrics", first + _METRICS),
+        passive=range(passive, passive + _PASSIVE_PORTS),
+    )
 
 
 def table(base: int, regions: Iterable[Region]) -> tuple[Port, ...]:
@@ -64,5 +75,5 @@ def table(base: int, regions: Iterable[Region]) -> tuple[Port, ...]:
     return (
         of_control.http,
         of_control.grpc,
-        *(port for ports in of_regions for port in (ports.http, ports.metrics)),
+        *(port for ports in of_regions for port in (ports.http, ports.ftp, ports.metrics)),
     )

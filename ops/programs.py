@@ -22,7 +22,7 @@ RUN_FOLDER: Final = "run"  # in the folder of all data
 _CONTROL: Final = "ZT_CONTROL_"
 _EDGE: Final = "ZT_EDGE_"
 
-Table = Mapping[str, "str | int | float | Table"]
+Table = Mapping[str, "str | int | float | list[str] | Table"]
 
 
 class Leaves(IntEnum):
@@ -54,9 +54,22 @@ class Program:
 
 
 @dataclass(frozen=True)
-class Plan:
-    """What a system is made of: programs, and the settings files they read, by file name."""
+class Preparation:
+    """One program that makes, once, what others need at their start, and ends."""
 
+    name: str
+    command: tuple[str, ...]
+    prefix: str
+
+
+@dataclass(frozen=True)
+class Plan:
+    """What a system is made of: programs, and the settings files they read, by file name.
+
+    *preparations* run to their end before any program starts.
+    """
+
+    preparations: tuple[Preparation, ...]
     programs: tuple[Program, ...]
     files: Mapping[str, Table]
     overridable: tuple[tuple[str, Table], ...]  # prefix of the variables, and what they may not set
@@ -70,11 +83,22 @@ class Place:
     base: int
     regions: tuple[Region, ...]
     drain_deadline_s: float
+    database: Path | None = None  # of addresses, for the choice of a region
 
     @property
     def run_folder(self) -> Path:
         """Return the folder of settings files and the lock."""
         return self.folder / RUN_FOLDER
+
+    @property
+    def control_folder(self) -> Path:
+        """Return the folder of what control keeps."""
+        return self.folder / "control"
+
+    @property
+    def delivered(self) -> Path:
+        """Return the folder below which the destinations of kind folder lie."""
+        return self.folder / "delivered"
 
 
 def node_name(region: Region) -> str:
@@ -91,7 +115,14 @@ def plan(place: Place, python: str) -> Plan:
         programs.extend(_edge(place, python, region))
     files = {"control.toml": control} | {f"{r}.toml": table for r, table in edges.items()}
     overridable = [(_CONTROL, control), *((_EDGE, table) for table in edges.values())]
-    return Plan(tuple(programs), files, tuple(overridable))
+    keys = tuple(_keys(place, python, region) for region in place.regions)
+    return Plan(keys, tuple(programs), files, tuple(overridable))
+
+
+def _keys(place: Place, python: str, region: Region) -> Preparation:
+    settings = str(place.run_folder / f"{region}.toml")
+    command = (python, *_SAFELY, "-m", "edge", "keys", "--settings", settings)
+    return Preparation(f"{region}-keys", command, _EDGE)
 
 
 def _control(place: Place, python: str) -> Program:
@@ -117,9 +148,11 @@ def _listener(port: ports.Port) -> Table:
 def _control_settings(place: Place) -> Table:
     of_control = ports.control(place.base)
     return {
-        "data_dir": str(place.folder / "control"),
+        "data_dir": str(place.control_folder),
+        "folder_roots": [str(place.delivered)],
         "http": _listener(of_control.http),
         "grpc": _listener(of_control.grpc),
+        "route": _route(place),
     }
 
 
@@ -129,11 +162,40 @@ def _edge_settings(place: Place, region: Region) -> Table:
         "region": str(region),
         "node": node_name(region),
         "data_dir": str(place.folder / region),
+        "pepper_file": str(place.control_folder / "keys" / "peppers" / region),
         "drain_deadline_s": place.drain_deadline_s,
         "http": _listener(of_region.http),
+        "ftp": {
+            **_listener(of_region.ftp),
+            "passive_first": of_region.passive.start,
+            "passive_last": of_region.passive.stop - 1,
+        },
         "metrics": _listener(of_region.metrics),
+        "delivery": {"folder_roots": [str(place.delivered)]},
         "control": {"address": f"{ports.LOOPBACK}:{ports.control(place.base).grpc.number}"},
+        "route": _route(place),
     }
+
+
+def _route(place: Place) -> Table:
+    """Return where clients are sent, the same for every plane."""
+    doors = {str(region): ports.region(place.base, region) for region in place.regions}
+    database = {} if place.database is None else {"database": str(place.database)}
+    return {
+        **database,
+        "http": {region: http_url(each) for region, each in doors.items()},
+        "ftp": {region: ftp_address(each) for region, each in doors.items()},
+    }
+
+
+def http_url(of_region: ports.RegionPorts) -> str:
+    """Return the URL of a region's HTTP door."""
+    return f"http://{ports.LOOPBACK}:{of_region.http.number}"
+
+
+def ftp_address(of_region: ports.RegionPorts) -> str:
+    """Return ``host:port`` of a region's FTP door."""
+    return f"{ports.LOOPBACK}:{of_region.ftp.number}"
 
 
 def overriding(names: Iterable[str], wanted: Plan) -> list[str]:
@@ -155,12 +217,19 @@ def _paths(table: Table, above: tuple[str, ...] = ()) -> Iterator[tuple[str, ...
 
 
 def toml(table: Table) -> str:
-    """Return *table* as TOML: keys first, then one level of groups."""
-    lines = [f"{key} = {_literal(value)}" for key, value in table.items() if not _is_group(value)]
+    """Return *table* as TOML: of each group its keys first, then the groups in it."""
+    return "\n".join(_lines(table, ())) + "\n"
+
+
+def _lines(table: Table, above: tuple[str, ...]) -> Iterator[str]:
+    for key, value in table.items():
+        if not _is_group(value):
+            yield f"{key} = {_literal(value)}"
     for name, group in table.items():
         if isinstance(group, Mapping):
-            lines += ["", f"[{name}]", toml(group).rstrip("\n")]
-    return "\n".join(lines) + "\n"
+            path = (*above, name)
+            yield from ("", f"[{'.'.join(path)}]")
+            yield from _lines(group, path)
 
 
 def _is_group(value: object) -> bool:

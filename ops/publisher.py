@@ -5,10 +5,13 @@ may drain a node without anything being down.  Once it retired it writes nothing
 """
 
 import asyncio
+import json
 from contextlib import suppress
 from pathlib import Path
 from typing import Final
 
+from geo.mmdb import open_database
+from geo.region import DEFAULT_ORDER
 from ops import preflight, readiness, ready
 from ops.child import State
 from ops.console import Console
@@ -18,6 +21,8 @@ from ops.supervisor import Supervisor
 from zentransfer import log
 from zentransfer.disk import RealDisk, write_atomic
 from zentransfer.service import CannotStart
+
+FIRST_ACCOUNT_FILE: Final = "first-account.json"
 
 _POLL_S: Final = 0.2  # between two looks at what is not ready yet
 _AGAIN_S: Final = 5.0  # between two tries to write the file on a disk that refuses
@@ -102,7 +107,7 @@ class Publisher:
         return False
 
     async def _publish(self, pids: dict[str, int]) -> None:
-        document = ready.document(self._place, pids)
+        document = ready.document(self._place, pids, first_account(self._place))
         async with self._turn:
             if self._retired.is_set() or not await self._is_written(document):
                 return
@@ -114,7 +119,7 @@ class Publisher:
             self._console.say("Everything is ready again.", "green")
         else:
             self.is_published.set()
-            _greet(self._console, document, self.path)
+            _greet(self._console, document, self._place, self.path)
 
     async def _is_written(self, document: Ready) -> bool:
         try:
@@ -137,21 +142,50 @@ class Publisher:
         return True
 
 
+def first_account(place: Place) -> dict[str, str] | None:
+    """Return how one signs in to the first account, as control wrote it down, if it did."""
+    try:
+        text = (place.control_folder / FIRST_ACCOUNT_FILE).read_text(encoding="utf-8")
+    except FileNotFoundError:
+        return None
+    return {str(name): str(value) for name, value in json.loads(text).items()}
+
+
 def _waiting_for(supervisor: Supervisor) -> str:
     late = [n for n, child in supervisor.children.items() if child.state is not State.SERVING]
     return f"still starting: {', '.join(late)}" if late else "every process has started"
 
 
-def _greet(console: Console, document: Ready, path: Path) -> None:
-    """Say where everything is, and what there is not yet."""
+def _greet(console: Console, document: Ready, place: Place, path: Path) -> None:
+    """Say where everything is, how one signs in, and how a first file is sent."""
     console.say("")
     rows = [("control", "HTTP", document["control"]["url"])]
     rows.append(("control", "gRPC", document["control"]["grpc"]))
     for name, edge in document["edges"].items():
         rows.append((name, "HTTP", edge["http"]))
+        rows.append((name, "FTP", edge["ftp"] or ""))
         rows.append((name, "metrics", edge["metrics"]))
     console.table(("where", "door", "address"), rows)
     console.say("")
     console.say(f"Everything is ready. Addresses and pids: {path}", "bold green")
-    console.say("There are no accounts and no sign-in yet: the processes live and report.")
+    if account := document["account"]:
+        first = next(iter(document["edges"].values()))
+        token = account["api_token"]
+        console.say(f"API token: {token}")
+        console.say(f"FTP user and password: {account['ftp_user']} {account['ftp_password']}")
+        console.say("Send a first file, by HTTP or as a camera does by FTP:")
+        console.say(f"  curl -T FILE -H 'Authorization: Bearer {token}' {first['http']}/in/FILE")
+        user = f"{account['ftp_user']}:{account['ftp_password']}"
+        console.say(f"  curl -T FILE -u {user} ftp://{first['ftp']}/")
+        console.say(f"It arrives in {document['delivered']}.")
+    console.say(_about_places(place))
     console.say("Ctrl-C drains and stops.")
+
+
+def _about_places(place: Place) -> str:
+    """Say what tells where a client is, with the words its licence asks for."""
+    if place.database is None:
+        order = ", ".join(DEFAULT_ORDER)
+        return f"No address database: clients are sent to {order} in this order. See `make setup`."
+    lines = sorted({one.attribution or one.file for one in open_database(place.database).sources})
+    return f"Nearest node: {'; '.join(lines)}"

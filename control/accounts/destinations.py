@@ -5,11 +5,12 @@ when the first file waits for it.
 """
 
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from enum import StrEnum
 from pathlib import PurePosixPath
 from typing import Final
 
+from control.accounts.buckets import bucket_address
 from zentransfer.errors import Code, Error
 from zentransfer.ids import AccountID, DestinationID
 from zentransfer.limits import DESTINATION_ADDRESS_CHARS_MAX
@@ -32,7 +33,7 @@ class DestinationKind(StrEnum):
     EMAIL = "email"
 
 
-OFFERED: Final = frozenset({DestinationKind.FOLDER})
+OFFERED: Final = frozenset({DestinationKind.FOLDER, DestinationKind.S3})
 
 
 class Clash(StrEnum):
@@ -47,7 +48,9 @@ class Clash(StrEnum):
 class Destination:
     """One place for an account's files; *version* grows with each change.
 
-    ``address`` is a folder's absolute path on the region's machines, for kind ``folder``.
+    ``address`` is a folder's absolute path on the region's machines for kind ``folder``, and
+    ``s3://bucket/prefix`` for kind ``s3``; that one has also a server (``endpoint``), the server's
+    word for the bucket's place (``store_region``), and a secret, sealed to its account.
     """
 
     id: DestinationID
@@ -58,6 +61,9 @@ class Destination:
     address: str
     clash: Clash
     created_ms: int
+    endpoint: str | None = None
+    store_region: str | None = None
+    secret_sealed: bytes | None = field(default=None, repr=False)
 
 
 def address(kind: DestinationKind, text: str, folder_roots: Sequence[str]) -> str:
@@ -67,7 +73,10 @@ def address(kind: DestinationKind, text: str, folder_roots: Sequence[str]) -> st
     machines are shared, and an account's files go nowhere else on them.
     """
     if kind not in OFFERED:
-        raise Error(Code.INVALID, f"destinations of kind {kind} are not offered yet; use folder")
+        offered = " or ".join(sorted(OFFERED))
+        raise Error(Code.INVALID, f"destinations of kind {kind} are not offered yet; use {offered}")
+    if kind is DestinationKind.S3:
+        return bucket_address(text)
     if not 0 < len(text) <= DESTINATION_ADDRESS_CHARS_MAX or not text.isprintable():
         raise Error(Code.INVALID, "the address is empty, too long or not printable")
     path = PurePosixPath(text)

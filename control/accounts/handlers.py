@@ -4,10 +4,10 @@ The rule: the account comes from whoever signed in, never from what was sent; an
 needed by something else is not removed.
 """
 
-from dataclasses import dataclass
+from dataclasses import dataclass, field, replace
 from typing import NoReturn
 
-from control.accounts import model
+from control.accounts import buckets, model
 from control.accounts.destinations import Clash, Destination, DestinationKind, address
 from control.accounts.model import Credential, CredentialKind
 from control.accounts.workflows import Plan, Workflow, check
@@ -31,16 +31,31 @@ from zentransfer.limits import (
     ACCOUNT_DESTINATIONS_MAX,
     ACCOUNT_WORKFLOWS_MAX,
 )
+from zentransfer.sealed_secret import S3Secret, packed
 
 
 @dataclass(frozen=True, slots=True)
 class Tools:
-    """What handlers need beside the database; ``folder_roots`` bound folder destinations."""
+    """What handlers need beside the database; ``folder_roots`` bound folder destinations.
+
+    ``allow_private_destinations`` is the laboratory's switch for servers on its own machine.
+    """
 
     ids: IdMaker
     keys: KeyStore
     random_bytes: RandomBytes
     folder_roots: tuple[str, ...]
+    allow_private_destinations: bool = False
+
+
+@dataclass(frozen=True, slots=True)
+class Server:
+    """What an owner says of the server of a bucket; what is not said is ``None``."""
+
+    endpoint: str | None = None
+    region: str | None = None
+    access_key_id: str | None = field(default=None, repr=False)
+    secret_access_key: str | None = field(default=None, repr=False)
 
 
 @dataclass(frozen=True, slots=True)
@@ -52,6 +67,18 @@ class MakeDestination:
     label: str
     address: str
     clash: Clash = Clash.KEEP_BOTH
+    server: Server = Server()
+
+
+@dataclass(frozen=True, slots=True)
+class ChangeSecret:
+    """Put another secret in the place of a destination's, from the *version* that was seen."""
+
+    account_id: AccountID
+    destination_id: DestinationID
+    version: int
+    access_key_id: str = field(repr=False)
+    secret_access_key: str = field(repr=False)
 
 
 @dataclass(frozen=True, slots=True)
@@ -110,10 +137,33 @@ async def make_destination(
         clash=command.clash,
         created_ms=now_ms,
     )
+    made = _with_server(made, command.server, tools)
     count = await uow.workflows.count_destinations(command.account_id)
     _require_room(count, ACCOUNT_DESTINATIONS_MAX)
     await uow.workflows.add_destination(made)
     return made
+
+
+async def change_secret(command: ChangeSecret, uow: UnitOfWork, tools: Tools) -> Destination:
+    """Make the next version of a destination, with another secret.
+
+    Raises ``Error``: INVALID, NOT_FOUND, CONFLICT if it moved on.
+    """
+    held = await uow.workflows.maybe_destination(command.account_id, command.destination_id)
+    if held is None:
+        _not_found()
+    if held.kind is not DestinationKind.S3:
+        raise Error(Code.INVALID, "a destination of this kind has no secret")
+    secret = buckets.secret(command.access_key_id, command.secret_access_key)
+    if held.version != command.version:
+        raise Error(Code.CONFLICT, "somebody has changed the destination; read it again")
+    changed = replace(
+        held,
+        version=held.version + 1,
+        secret_sealed=_sealed(held.account_id, held.id, secret, tools),
+    )
+    await uow.workflows.put_secret(changed)
+    return changed
 
 
 async def remove_destination(
@@ -210,9 +260,35 @@ async def revoke_credential(
         _not_found()
 
 
+def secret_column(destination: DestinationID) -> str:
+    """Return the place that the secret of a destination is sealed for."""
+    return f"destination.secret_sealed:{destination}"
+
+
 def inner_column(credential: CredentialID) -> str:
     """Return the place that the inner hash of a credential is sealed for."""
     return f"credential.inner_sealed:{credential}"
+
+
+def _with_server(made: Destination, server: Server, tools: Tools) -> Destination:
+    """Return *made* with what its kind needs of a server; raises ``Error(INVALID)``."""
+    if made.kind is not DestinationKind.S3:
+        if server != Server():
+            raise Error(Code.INVALID, "a folder has no endpoint, region or key")
+        return made
+    region = buckets.store_region(server.region)
+    secret = buckets.secret(server.access_key_id, server.secret_access_key)
+    is_lab = tools.allow_private_destinations
+    return replace(
+        made,
+        endpoint=buckets.endpoint(server.endpoint, region, is_lab=is_lab),
+        store_region=region,
+        secret_sealed=_sealed(made.account_id, made.id, secret, tools),
+    )
+
+
+def _sealed(owner: AccountID, of: DestinationID, secret: S3Secret, tools: Tools) -> bytes:
+    return tools.keys.seal(owner, secret_column(of), packed(secret))
 
 
 async def _workflow(command: IssueCredential, uow: UnitOfWork) -> Workflow:

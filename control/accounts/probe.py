@@ -14,16 +14,22 @@ from dataclasses import dataclass
 from typing import Final, Protocol
 
 from control.accounts.destinations import Destination, DestinationKind
+from control.unit_of_work import Database
 from zentransfer.errors import Code
+from zentransfer.ids import Region
 from zentransfer.limits import PROBE_S
 
 
 @dataclass(frozen=True, slots=True)
 class Probed:
-    """How a trial went: fine if there is no code, else why and what to do."""
+    """How a trial went: fine if there is no code, else why and what to do.
+
+    What was not ``tried`` was only looked at.
+    """
 
     code: Code | None = None
     detail: str = ""
+    tried: bool = True
 
 
 class Probe(Protocol):
@@ -32,6 +38,44 @@ class Probe(Protocol):
     async def __call__(self, destination: Destination, /) -> Probed:
         """Try to put something there, and take it away again; never raises for what it finds."""
         ...
+
+
+class Probes:
+    """Tries each kind as it can be tried from here."""
+
+    def __init__(self, folders: Probe, buckets: Probe) -> None:
+        """Let each kind be tried by its own."""
+        self._folders = folders
+        self._buckets = buckets
+
+    async def __call__(self, destination: Destination, /) -> Probed:
+        """Try *destination* as its kind asks for."""
+        is_bucket = destination.kind is DestinationKind.S3
+        return await (self._buckets if is_bucket else self._folders)(destination)
+
+
+class BucketProbe:
+    """Looks at what is known here of a bucket.  Control dials no address that an owner gives.
+
+    The nodes do, each behind its guard, and tell how it went with the first delivery.
+    """
+
+    def __init__(self, database: Database) -> None:
+        """Look into *database*."""
+        self._database = database
+
+    async def __call__(self, destination: Destination, /) -> Probed:
+        """Say whether the nodes of every region where its account may send have its key."""
+        async with self._database.read() as uow:
+            account = await uow.accounts.maybe_account(destination.account_id)
+            pin = None if account is None else account.pin
+            regions = [pin] if pin is not None else list(Region)
+            lacking = [one for one in regions if await uow.region_keys.maybe(one) is None]
+        if lacking:
+            detail = f"no delivery process of {', '.join(lacking)} has linked yet; try again later"
+            return Probed(Code.UNAVAILABLE, detail, tried=False)
+        detail = "not dialled from here; its key goes sealed to the nodes, which try it"
+        return Probed(None, detail, tried=False)
 
 
 class FolderProbe:

@@ -8,14 +8,14 @@ import dataclasses
 import json
 from typing import Any, Final
 
-from sqlalchemy import ColumnElement, RowMapping, Table, and_, func, insert, select, update
+from sqlalchemy import ColumnElement, RowMapping, Table, and_, delete, func, insert, select, update
 
 from control.accounts.destinations import Clash, Destination, DestinationKind
 from control.accounts.store import in_region
 from control.accounts.workflows import Condition, ConditionKind, Plan, Rule, Workflow
 from control.connection import Connection
 from control.paging import Position, page
-from control.tables import account, destination, workflow, workflow_version
+from control.tables import account, destination, destination_secret, workflow, workflow_version
 from zentransfer.ids import AccountID, DestinationID, Region, WorkflowID
 
 _CURRENT: Final = select(
@@ -67,12 +67,20 @@ class WorkflowStore:
         rows = await self._connection.rows(select(destination).where(mine))
         return next(map(_destination, rows), None)
 
+    async def put_secret(self, changed: Destination) -> None:
+        """Put the secret and the version of *changed* in the place of those that were there."""
+        mine = and_(_present(destination, changed.account_id), destination.c.id == changed.id)
+        values = {"version": changed.version, "secret_sealed": changed.secret_sealed}
+        await self._connection.change(update(destination).where(mine).values(values))
+
     async def remove_destination(
         self, owner: AccountID, wanted: DestinationID, now_ms: int
     ) -> bool:
-        """Remove a destination of *owner*; return whether there was one."""
+        """Remove a destination of *owner*, and its secret; return whether there was one."""
         mine = and_(_present(destination, owner), destination.c.id == wanted)
-        put = update(destination).where(mine).values(deleted_ms=now_ms)
+        put = update(destination).where(mine).values(deleted_ms=now_ms, secret_sealed=None)
+        of_mine = destination_secret.c.destination_id.in_(select(destination.c.id).where(mine))
+        await self._connection.change(delete(destination_secret).where(of_mine))
         return await self._connection.change(put) > 0
 
     async def count_destinations(self, owner: AccountID) -> int:
@@ -176,4 +184,7 @@ def _destination(row: RowMapping) -> Destination:
         address=row["address"],
         clash=Clash(row["clash"]),
         created_ms=row["created_ms"],
+        endpoint=row["endpoint"],
+        store_region=row["store_region"],
+        secret_sealed=row["secret_sealed"],
     )

@@ -21,6 +21,8 @@ from zentransfer.limits import (
 )
 
 _DIGEST_BYTES: Final = 32
+_UNSIGNED: Final = (0, 0, 0)  # an older node's receipt: it has neither signature nor key
+_SIGNED: Final = (_DIGEST_BYTES, 64, 32)  # Ed25519's signatures and public keys (RFC 8032)
 _TIME_MS_MAX: Final = 253_402_300_799_999  # the end of the year 9999
 
 
@@ -178,7 +180,10 @@ def _sound_receipt(body: DeletionReceipt) -> bool:
         ids.parse(Kind.DESTINATION, destination)
     times = (body.keys_destroyed_ms, body.removed_ms)
     few = len(body.undelivered) <= WORKFLOW_DESTINATIONS_MAX
-    return few and _is_amount(body.size_bytes) and all(map(_is_time, times))
+    amounts = (body.size_bytes, body.audit_sequence)
+    lengths = (len(body.audit_hash), len(body.signature), len(body.root_key))
+    whole = lengths == _SIGNED or (lengths == _UNSIGNED and body.audit_sequence == 0)
+    return few and whole and all(map(_is_amount, amounts)) and all(map(_is_time, times))
 
 
 def _sound_miss(body: CredentialMiss) -> bool:

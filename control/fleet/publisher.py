@@ -9,8 +9,10 @@ from collections import deque
 from collections.abc import Callable
 from typing import Final
 
-from control.accounts.handlers import inner_column
+from control.accounts.destinations import Destination
+from control.accounts.handlers import inner_column, secret_column
 from control.accounts.model import Account, Credential
+from control.fleet.region_keys import RegionKey, SealedSecret
 from control.fleet.snapshot import Delta, Knob, Snapshot, Truth, content_for, digest_of, maybe_delta
 from control.fleet.snapshot_store import Published
 from control.keystore import KeyStore
@@ -19,8 +21,9 @@ from zentransfer import log
 from zentransfer.clock import Clock
 from zentransfer.credential import Pepper, verifier
 from zentransfer.errors import Code, Error
-from zentransfer.ids import AccountID, CredentialID, Region
+from zentransfer.ids import AccountID, CredentialID, DestinationID, Region
 from zentransfer.limits import SNAPSHOT_HISTORY_MAX, SNAPSHOT_RETRY_S
+from zentransfer.sealed_secret import Bound, seal
 
 KNOBS: Final[tuple[Knob, ...]] = ()  # no live knob is offered yet
 
@@ -114,18 +117,52 @@ class Publisher:
         accounts = await uow.accounts.allowed_in(region)
         credentials = await uow.accounts.all_credentials(region)
         inner = {one.id: self._maybe_inner(one) for one in credentials}
+        destinations = await uow.workflows.all_destinations(region)
         return Truth(
             accounts=accounts,
             credentials=credentials,
             workflows=await uow.workflows.all_workflows(region),
-            destinations=await uow.workflows.all_destinations(region),
+            destinations=destinations,
             name_keys=self._name_keys(accounts),
             verifiers={
                 CredentialID(name): verifier(pepper, one) for name, one in inner.items() if one
             },
             pepper_kid=pepper.kid,
             knobs=KNOBS,
+            secrets=await self._secrets(region, destinations, uow),
         )
+
+    async def _secrets(
+        self, region: Region, destinations: list[Destination], uow: UnitOfWork
+    ) -> dict[DestinationID, tuple[str, bytes]]:
+        """Return the destinations' secrets, sealed to the region; what is not yet, is now."""
+        key = await uow.region_keys.maybe(region)
+        if key is None:
+            return {}
+        held = await uow.region_keys.sealed(region)
+        found: dict[DestinationID, tuple[str, bytes]] = {}
+        for one in destinations:
+            sealed = held.get(one.id)
+            if sealed is None or (sealed.version, sealed.kid) != (one.version, key.kid):
+                sealed = self._maybe_sealed(region, key, one)
+                if sealed is None:
+                    continue
+                await uow.region_keys.put(region, sealed)
+            found[one.id] = (sealed.kid, sealed.sealed)
+        return found
+
+    def _maybe_sealed(
+        self, region: Region, key: RegionKey, one: Destination
+    ) -> SealedSecret | None:
+        """Return the secret of *one*, sealed to *key*; ``None`` if it has none that opens."""
+        if one.secret_sealed is None:
+            return None
+        try:
+            plain = self._keys.unseal(one.account_id, secret_column(one.id), one.secret_sealed)
+        except Error:
+            return None
+        bound = Bound(region, one.account_id, one.id, one.version)
+        return SealedSecret(one.id, one.version, key.kid, seal(key.key, bound, plain))
 
     def _name_keys(self, accounts: list[Account]) -> dict[AccountID, tuple[str, bytes]]:
         found: dict[AccountID, tuple[str, bytes]] = {}

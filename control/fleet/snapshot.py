@@ -92,7 +92,7 @@ class WorkflowEntry:
 
 @dataclass(frozen=True, slots=True)
 class DestinationEntry:
-    """Where an account wants its files; a secret will be sealed to the region, never open."""
+    """Where an account wants its files; its secret is sealed to the region, never open."""
 
     id: DestinationID
     version: int
@@ -100,6 +100,10 @@ class DestinationEntry:
     kind: DestinationKind
     address: str
     clash: Clash
+    endpoint: str = ""
+    store_region: str = ""
+    secret_kid: str = ""
+    secret: bytes = field(default=b"", repr=False)
 
 
 Entry = Knob | AccountEntry | CredentialEntry | WorkflowEntry | DestinationEntry
@@ -123,6 +127,7 @@ class Truth:
 
     ``name_keys`` (kid and key) and ``verifiers`` are what the key store makes of it; an account
     without a key is being erased and is left out, and so is a credential without a verifier.
+    ``secrets`` (kid and sealed bytes) are those of destinations, sealed to the region.
     """
 
     accounts: Iterable[Account]
@@ -133,6 +138,9 @@ class Truth:
     verifiers: Mapping[CredentialID, bytes]
     pepper_kid: str
     knobs: Iterable[Knob] = ()
+    secrets: Mapping[DestinationID, tuple[str, bytes]] = field(
+        default_factory=dict[DestinationID, tuple[str, bytes]]
+    )
 
 
 @dataclass(frozen=True, slots=True)
@@ -178,7 +186,7 @@ def content_for(region: Region, truth: Truth) -> Content:
         if owner is not None and _may_sign_in(credential, owner, truth):
             entries.append(_credential(credential, truth))
     entries += [_workflow(one) for one in truth.workflows if one.account_id in allowed]
-    entries += [_destination(one) for one in truth.destinations if one.account_id in allowed]
+    entries += [_destination(one, truth) for one in truth.destinations if one.account_id in allowed]
     return MappingProxyType({_key(entry): entry for entry in entries})
 
 
@@ -280,7 +288,8 @@ def _workflow(workflow: Workflow) -> WorkflowEntry:
     )
 
 
-def _destination(destination: Destination) -> DestinationEntry:
+def _destination(destination: Destination, truth: Truth) -> DestinationEntry:
+    kid, secret = truth.secrets.get(destination.id, ("", b""))
     return DestinationEntry(
         id=destination.id,
         version=destination.version,
@@ -288,4 +297,8 @@ def _destination(destination: Destination) -> DestinationEntry:
         kind=destination.kind,
         address=destination.address,
         clash=destination.clash,
+        endpoint=destination.endpoint or "",
+        store_region=destination.store_region or "",
+        secret_kid=kid,
+        secret=secret,
     )

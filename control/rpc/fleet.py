@@ -1,12 +1,11 @@
-"""The fleet's streams: protobuf in, calls of ``control.fleet``, protobuf out, and nothing else.
+"""The fleet's streams: protobuf in, calls of control's planes, protobuf out, and nothing else.
 
 The rule: what a stream says reaches the model at once, and what the model answers reaches the
 streams through bounded queues; so no slow node ever holds control. A stream that is refused or
-ended is told why by its code. Enrolment and snapshots are not offered yet: gRPC says so.
+ended is told why by its code. Enrolment is not offered yet: gRPC says so.
 """
 
 import asyncio
-from collections import deque
 from collections.abc import AsyncIterator, Callable, Iterable
 from contextlib import suppress
 from dataclasses import dataclass
@@ -16,9 +15,10 @@ from typing import Any, Final
 import grpc
 import grpc.aio
 
+from control.fleet import routing
+from control.fleet.introduction import Introduction
 from control.fleet.model import (
     Desired,
-    DesiredState,
     Effect,
     End,
     Fleet,
@@ -28,68 +28,34 @@ from control.fleet.model import (
     Tell,
 )
 from control.fleet.place import StreamID
-from control.fleet.states import Observed
-from zentransfer import ids, log
+from control.rpc import fleet_wire
+from control.rpc.fleet_wire import Hello, Terms
+from control.rpc.lanes import FactLane, Intake, SnapshotLane
+from control.rpc.session import Session, Stream
+from control.rpc.snapshots import Snapshots
+from control.uploads.commands import Command, MemoryCommands
+from geo.health import Health
+from zentransfer import log
 from zentransfer.clock import Clock
 from zentransfer.errors import Code, Error
-from zentransfer.ids import CommandID, EpochID, IdMaker, Kind, NodeID, Region
+from zentransfer.ids import CommandID, IdMaker, Kind, NodeID, Region, region_of
 from zentransfer.limits import (
+    FLEET_CREDIT,
     FLEET_HEARTBEAT_S,
     FLEET_HELLO_S,
     FLEET_LOST_S,
-    FLEET_OUTBOUND_MAX,
-    FLEET_RETRY_AFTER_S,
     FLEET_TICK_S,
 )
 from zentransfer.rpc_stream import served
-from zentransfer.stream import MessageStream, StreamClosed
-from zentransfer.v1 import fleet_pb2, types_pb2
-from zentransfer.v1.fleet_pb2 import ConnectRequest, ConnectResponse
-from zentransfer.versions import OURS, Versions, agreed
-
-Stream = MessageStream[ConnectResponse, ConnectRequest]
-
-CREDIT: Final = 0  # fact batches: this control takes none yet
-
-_REGION: Final = MappingProxyType(
-    {
-        types_pb2.REGION_US: Region.US,
-        types_pb2.REGION_FR: Region.FR,
-        types_pb2.REGION_SG: Region.SG,
-    }
+from zentransfer.stream import StreamClosed
+from zentransfer.v1 import fleet_pb2
+from zentransfer.v1.fleet_pb2 import (
+    ConnectRequest,
+    ConnectResponse,
+    FetchSnapshotRequest,
+    FetchSnapshotResponse,
 )
-_KIND: Final = MappingProxyType(
-    {types_pb2.PROCESS_KIND_INGEST: "ingest", types_pb2.PROCESS_KIND_DELIVERY: "delivery"}
-)
-_SAID: Final = MappingProxyType(
-    {
-        fleet_pb2.OBSERVED_STATE_JOINING: Observed.JOINING,
-        fleet_pb2.OBSERVED_STATE_SERVING: Observed.SERVING,
-        fleet_pb2.OBSERVED_STATE_DRAINING: Observed.DRAINING,
-        fleet_pb2.OBSERVED_STATE_DRAINED: Observed.DRAINED,
-    }
-)
-_DESIRED: Final = MappingProxyType(
-    {
-        DesiredState.ACTIVE: fleet_pb2.DESIRED_STATE_ACTIVE,
-        DesiredState.DRAIN: fleet_pb2.DESIRED_STATE_DRAIN,
-        DesiredState.DISABLED: fleet_pb2.DESIRED_STATE_DISABLED,
-    }
-)
-_COMMANDED: Final = MappingProxyType(
-    {
-        DesiredState.ACTIVE: fleet_pb2.COMMAND_KIND_RESUME,
-        DesiredState.DRAIN: fleet_pb2.COMMAND_KIND_DRAIN,
-    }
-)
-_ENDED: Final = MappingProxyType(
-    {
-        fleet_pb2.COMMAND_STATE_DONE: "done",
-        fleet_pb2.COMMAND_STATE_REFUSED: "refused",
-        fleet_pb2.COMMAND_STATE_FAILED: "failed",
-        fleet_pb2.COMMAND_STATE_EXPIRED: "expired",
-    }
-)
+from zentransfer.versions import OURS, agreed
 
 
 @dataclass(frozen=True, slots=True)
@@ -105,29 +71,57 @@ class Timing:
 DEFAULT_TIMING: Final = Timing()
 
 
+@dataclass(frozen=True, slots=True)
+class Truth:
+    """What streams carry beside heartbeats, where control has it: facts in, snapshots out.
+
+    ``introduction`` takes what delivery processes tell of their region.
+    """
+
+    intake: Intake | None = None
+    snapshots: Snapshots | None = None
+    introduction: Introduction | None = None
+
+
+NO_TRUTH: Final = Truth()
+
+
 class FleetService:
     """Serves the streams of all nodes over one :class:`Fleet`, whose clock is the loop's time."""
 
     def __init__(
-        self, fleet: Fleet, clock: Clock, ids: IdMaker, timing: Timing = DEFAULT_TIMING
+        self,
+        fleet: Fleet,
+        clock: Clock,
+        ids: IdMaker,
+        timing: Timing = DEFAULT_TIMING,
+        truth: Truth = NO_TRUTH,
     ) -> None:
         self._fleet = fleet
         self._clock = clock
         self._ids = ids
         self._timing = timing
-        self._sessions: dict[StreamID, _Session] = {}
+        self._truth = truth
+        self._sessions: dict[StreamID, Session] = {}
+        self._commands = MemoryCommands()
 
     def register(self, server: grpc.aio.Server) -> None:
         """Add the service to *server*; methods that are not here are UNIMPLEMENTED."""
-        connect: Any = grpc.stream_stream_rpc_method_handler(
-            self._connect,
-            request_deserializer=ConnectRequest.FromString,
-            response_serializer=ConnectResponse.SerializeToString,
-        )
+        methods: dict[str, Any] = {
+            "Connect": grpc.stream_stream_rpc_method_handler(
+                self._connect,
+                request_deserializer=ConnectRequest.FromString,
+                response_serializer=ConnectResponse.SerializeToString,
+            )
+        }
+        if self._truth.snapshots is not None:
+            methods["FetchSnapshot"] = grpc.unary_stream_rpc_method_handler(
+                self._truth.snapshots.fetch,
+                request_deserializer=FetchSnapshotRequest.FromString,
+                response_serializer=FetchSnapshotResponse.SerializeToString,
+            )
         name = fleet_pb2.DESCRIPTOR.services_by_name["FleetService"].full_name
-        server.add_generic_rpc_handlers(
-            (grpc.method_handlers_generic_handler(name, {"Connect": connect}),)
-        )
+        server.add_generic_rpc_handlers((grpc.method_handlers_generic_handler(name, methods),))
 
     async def watch(self) -> None:
         """Let time pass in the fleet, for ever; a task of the composition root."""
@@ -149,20 +143,40 @@ class FleetService:
                     if session is not None:
                         session.end(Error(effect.code, effect.detail))
 
+    def health(self) -> Health:
+        """Return which regions clients may be sent to now."""
+        return routing.health(self._fleet.nodes())
+
+    def publish(self, regions: set[Region]) -> None:
+        """Offer the newest snapshot of *regions* to each node that is linked and lacks it."""
+        for session in self._sessions.values():
+            if session.snapshots is not None and _region(session) in regions:
+                session.snapshots.look(_now_s())
+
+    async def send(self, command: Command, /) -> None:
+        """Take an owner's command to the delivery process that has its upload, now or later.
+
+        The way to the nodes of :class:`control.uploads.commands.Commands`.  Raises
+        ``Error(OVERLOADED)`` when too many wait.
+        """
+        await self._commands.send(command)
+        await self._hand_out(command.region)
+
     async def serve_stream(self, stream: Stream, peer: NodeID | None = None) -> None:
         """Serve one stream to its end; *peer* is the node that the transport proved it to be.
 
         Raises ``Error`` for the peer: ``INVALID``, ``FORBIDDEN``, ``VERSION_MISMATCH``,
-        ``SUPERSEDED``, ``TIMEOUT`` after too long a silence, ``LOCKED``, ``OVERLOADED``.
+        ``SUPERSEDED``, ``TIMEOUT`` after too long a silence, ``LOCKED``, ``OVERLOADED``,
+        ``UNAVAILABLE`` while the database is.
         """
-        session = _Session(stream, self._clock)
+        session = Session(stream, self._clock)
         try:
             async with asyncio.timeout(self._timing.hello_s) as session.patience:
                 message = await stream.receive()
-                identity, versions = _introduced(message, peer)
-                session.identity = identity
-                session.version = agreed(OURS, versions)
-                await self._serve(session, identity)
+                hello = session.hello = fleet_wire.introduced(message, peer)
+                session.version = agreed(OURS, hello.versions)
+                terms = await self._terms(hello, session.version)
+                await self._serve(session, hello, terms)
         except TimeoutError:
             if not session.patience.expired():
                 raise
@@ -180,189 +194,144 @@ class FleetService:
         async for response in served(context, self.serve_stream):
             yield response
 
-    async def _serve(self, session: "_Session", identity: Identity) -> None:
+    async def _terms(self, hello: Hello, version: int) -> Terms:
+        """Return what the welcome promises; raises ``Error`` while the database cannot tell."""
+        us, truth = hello.identity, self._truth
+        if truth.introduction is not None and hello.destination_key is not None:
+            await truth.introduction.take(us.node, hello.destination_key)
+        if truth.snapshots is not None:
+            region = region_of(us.node)
+            if await truth.snapshots.outrun(region, hello.version):
+                self.publish({region})
+        if truth.intake is None or hello.outbox is None:
+            return Terms(version, self._timing.heartbeat_s)
+        first = await truth.intake.resume(us.node, us.process, hello.outbox, hello.outbox_first)
+        return Terms(version, self._timing.heartbeat_s, FLEET_CREDIT, first)
+
+    async def _serve(self, session: Session, hello: Hello, terms: Terms) -> None:
         """Give the stream its number in the fleet and move messages both ways until its end."""
-        number = self._fleet.hello(identity, _now_s())
+        number = self._fleet.hello(hello.identity, _now_s())
         self._sessions[number] = session
         try:
-            session.push(self._welcome(session.version, self._fleet.desired(identity.node)))
+            desired = self._fleet.desired(hello.identity.node)
+            session.push(self._welcome(terms, hello, desired))
             async with asyncio.TaskGroup() as group:
-                sender = group.create_task(session.send_all())
+                tasks = [group.create_task(session.send_all())]
+                if self._truth.intake is not None:
+                    session.facts = FactLane(self._truth.intake, hello, session.push)
+                    tasks.append(group.create_task(session.facts.run()))
+                if self._truth.snapshots is not None:
+                    session.snapshots = SnapshotLane(self._truth.snapshots, hello, session.push)
+                    session.snapshots.look(_now_s())
                 await self._receive_all(session, number)
-                sender.cancel()
+                for task in tasks:
+                    task.cancel()
         finally:
             del self._sessions[number]
             self._fleet.disconnected(number)
+            await self._take_back(session)
 
-    async def _receive_all(self, session: "_Session", number: StreamID) -> None:
+    async def _receive_all(self, session: Session, number: StreamID) -> None:
         """Take messages until the stream is over; what is not known here is passed over."""
         with suppress(StreamClosed):
             while True:
                 message = await session.stream.receive()
-                match message.WhichOneof("body"):
-                    case "heartbeat":
-                        self._on_heartbeat(session, number, message.heartbeat)
-                    case "done":
-                        session.on_done(message.done)
-                    case _:
-                        pass
+                try:
+                    await self._take(session, number, message)
+                except Error as refusal:
+                    session.end(refusal)
 
-    def _on_heartbeat(
-        self, session: "_Session", number: StreamID, heartbeat: fleet_pb2.Heartbeat
+    async def _take(self, session: Session, number: StreamID, message: ConnectRequest) -> None:
+        """Take one message; raises ``Error`` for one that no sound process sends."""
+        facts, snapshots = session.facts, session.snapshots
+        match message.WhichOneof("body"):
+            case "heartbeat":
+                await self._on_heartbeat(session, number, message.heartbeat)
+            case "facts" if facts is not None:
+                facts.put(message.facts)
+            case "ack" if snapshots is not None:
+                snapshots.on_ack(message.ack, _now_s())
+            case "nack" if snapshots is not None:
+                snapshots.on_nack(message.nack, _now_s())
+            case "done":
+                session.on_done(message.done)
+                await self._hand_out(_region(session))
+            case _:
+                pass
+
+    async def _on_heartbeat(
+        self, session: Session, number: StreamID, heartbeat: fleet_pb2.Heartbeat
     ) -> None:
         t1_ms = self._clock.now_ms()
-        said = _SAID.get(heartbeat.observed)
+        said = fleet_wire.maybe_said(heartbeat)
         if said is None:
-            session.end(Error(Code.INVALID, "a heartbeat says what the process is"))
-            return
+            raise Error(Code.INVALID, "a heartbeat says what the process is")
+        is_first = not session.is_proven
         session.beat(self._timing.silence_s)
-        session.push(_echo(heartbeat.t0_ms, t1_ms))
+        session.push(fleet_wire.echo(heartbeat.t0_ms, t1_ms))
         self.apply(self._fleet.heartbeat(number, said, _now_s()))
+        if session.facts is not None:
+            session.facts.clock_offset_ms = heartbeat.clock_offset_ms
+        if session.snapshots is not None:
+            session.snapshots.on_heartbeat(heartbeat.snapshot_version, _now_s())
+        if is_first:
+            await self._hand_out(_region(session))
 
     def _tell(self, tell: Tell) -> None:
         session = self._sessions.get(tell.stream)
-        if session is None:
+        if session is None or session.hello is None:
             return
-        kind = _COMMANDED.get(tell.desired.state)
-        if kind is None:  # no command says it, so the terms of the stream are said again
-            session.push(self._welcome(session.version, tell.desired))
+        name = CommandID(self._ids.make(Kind.COMMAND))
+        command = fleet_wire.maybe_turn(name, tell.desired, _now_s())
+        if command is not None:
+            session.command(name, command)
             return
-        command = CommandID(self._ids.make(Kind.COMMAND))
-        session.commands.append(command)
-        session.push(
-            ConnectResponse(
-                command=fleet_pb2.Command(
-                    id=command, kind=kind, expires_in_ms=_remaining_ms(tell.desired)
-                )
-            )
-        )
+        # No command says it, so the terms of the stream are said again.
+        credit = FLEET_CREDIT if session.facts is not None else 0
+        terms = Terms(session.version, self._timing.heartbeat_s, credit)
+        session.push(self._welcome(terms, session.hello, tell.desired))
 
-    def _welcome(self, version: int, desired: Desired) -> ConnectResponse:
-        return ConnectResponse(
-            welcome=fleet_pb2.Welcome(
-                proto=version,
-                heartbeat_interval_ms=round(self._timing.heartbeat_s * 1000),
-                credit=CREDIT,
-                desired=fleet_pb2.Desired(
-                    state=_DESIRED[desired.state], remaining_ms=_remaining_ms(desired)
-                ),
-                clock_ms=self._clock.now_ms(),
-            )
-        )
+    def _welcome(self, terms: Terms, hello: Hello, desired: Desired) -> ConnectResponse:
+        return fleet_wire.welcome(terms, hello.outbox, desired, _now_s(), self._clock.now_ms())
 
+    # --- owners' commands ---
 
-class _Session:
-    """One stream as control's side holds it."""
+    async def _hand_out(self, region: Region) -> None:
+        """Give what waits for *region* to the delivery processes that are there to take it."""
+        for command in self._commands.take(region):
+            session = self._maybe_delivery(command.node)
+            if session is None:
+                await self._commands.send(command)
+            else:
+                session.command(command.id, fleet_wire.command(command), command)
 
-    patience: asyncio.Timeout
+    def _maybe_delivery(self, node: NodeID) -> Session | None:
+        """Return the stream of *node*'s first delivery process that has room for a command."""
+        found = [
+            session
+            for session in self._sessions.values()
+            if session.is_proven
+            and _identity(session).node == node
+            and _identity(session).process.startswith("delivery-")
+            and session.takes_commands
+        ]
+        return min(found, key=lambda session: _identity(session).process, default=None)
 
-    def __init__(self, stream: Stream, clock: Clock) -> None:
-        self.stream = stream
-        self.identity: Identity | None = None  # once it said hello
-        self.version = 0
-        self.refusal: Error | None = None
-        self.commands: deque[CommandID] = deque(maxlen=FLEET_OUTBOUND_MAX)
-        self._clock = clock
-        self._since_s: float | None = None  # when its first heartbeat came
-        self._outbound: deque[ConnectResponse] = deque()
-        self._filled = asyncio.Event()
-
-    def push(self, message: ConnectResponse) -> None:
-        """Queue *message*; a node that does not read loses its stream and learns by the next."""
-        if len(self._outbound) >= FLEET_OUTBOUND_MAX:
-            self.end(Error(Code.OVERLOADED, "the node does not read", FLEET_RETRY_AFTER_S))
-            return
-        self._outbound.append(message)
-        self._filled.set()
-
-    async def send_all(self) -> None:
-        """Send what is queued until the stream is over, which the receiver tells."""
-        with suppress(StreamClosed):
-            while True:
-                while self._outbound:
-                    await self.stream.send(self._stamped(self._outbound.popleft()))
-                self._filled.clear()
-                await self._filled.wait()
-
-    def _stamped(self, message: ConnectResponse) -> ConnectResponse:
-        if message.WhichOneof("body") == "echo":
-            message.echo.t2_ms = self._clock.now_ms()
-        return message
-
-    def beat(self, silence_s: float) -> None:
-        """Note a heartbeat: the stream may be silent for *silence_s* from now."""
-        if self._since_s is None and self.identity is not None:
-            self._since_s = _now_s()
-            log.fact(
-                "fleet.connected",
-                node=self.identity.node,
-                process=self.identity.process,
-                version=self.version,
-            )
-        if not self.patience.expired() and self.refusal is None:
-            self.patience.reschedule(_now_s() + silence_s)
-
-    def end(self, refusal: Error) -> None:
-        """End the stream with *refusal*, soon, from whichever task."""
-        if self.refusal is None and not self.patience.expired():
-            self.refusal = refusal
-            self.patience.reschedule(_now_s())
-
-    def on_done(self, done: fleet_pb2.CommandDone) -> None:
-        """Note how a command of this stream ended."""
-        state = _ENDED.get(done.state)
-        if state is None or self.identity is None or done.id not in self.commands:
-            return
-        self.commands.remove(CommandID(done.id))
-        log.fact(
-            "fleet.command_ended",
-            node=self.identity.node,
-            process=self.identity.process,
-            state=state,
-        )
-
-    def tell_log(self) -> None:
-        """Write the one line about the stream's end."""
-        node = self.identity.node if self.identity else None
-        process = self.identity.process if self.identity else None
-        reason = self.refusal.code if self.refusal else None
-        if self._since_s is not None:
-            lived_s = _now_s() - self._since_s
-            log.fact(
-                "fleet.disconnected", node=node, process=process, reason=reason, lived_s=lived_s
-            )
-        elif self.refusal is not None and reason is Code.VERSION_MISMATCH:
-            detail = self.refusal.detail
-            log.fact("fleet.version_mismatch", node=node, process=process, detail=detail)
-        elif reason is not None:
-            log.fact("fleet.refused", node=node, process=process, reason=reason)
+    async def _take_back(self, session: Session) -> None:
+        """Keep for the next stream what an owner asked and this one has not answered."""
+        with suppress(Error):  # too many wait: who asked for these asks again
+            for command in session.commands.values():
+                if command is not None:
+                    await self._commands.send(command)
 
 
-def _introduced(message: ConnectRequest, peer: NodeID | None) -> tuple[Identity, Versions]:
-    """Return who says hello, and the versions it speaks; raises ``Error``."""
-    if message.WhichOneof("body") != "hello":
-        raise Error(Code.INVALID, "a stream begins with a hello")
-    hello = message.hello
-    node, process = ids.node(hello.identity.node), ids.process(hello.identity.process)
-    if peer is not None and node != peer:
-        raise Error(Code.FORBIDDEN, "the certificate is another node's")
-    if process.partition("-")[0] != _KIND.get(hello.kind):
-        raise Error(Code.INVALID, "the process is not what its name says")
-    if _REGION.get(hello.region) is not ids.region_of(node):
-        raise Error(Code.INVALID, "the region is not the one in the node's name")
-    epoch = EpochID(ids.parse(Kind.EPOCH, hello.identity.epoch))
-    return Identity(node, process, epoch), Versions(hello.proto_min, hello.proto_max)
+def _identity(session: Session) -> Identity:
+    assert session.identity is not None, "a session is served after its hello"
+    return session.identity
 
 
-def _echo(t0_ms: int, t1_ms: int) -> ConnectResponse:
-    return ConnectResponse(echo=fleet_pb2.HeartbeatEcho(t0_ms=t0_ms, t1_ms=t1_ms))
-
-
-def _remaining_ms(desired: Desired) -> int:
-    """Return how long *desired* lasts from now; 0 says that it has no end, so a past end is 1."""
-    if desired.until_s is None:
-        return 0
-    return max(1, round((desired.until_s - _now_s()) * 1000))
+def _region(session: Session) -> Region:
+    return region_of(_identity(session).node)
 
 
 def _now_s() -> float:

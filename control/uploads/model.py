@@ -128,7 +128,12 @@ class DeliveryChange:
 
 @dataclass(frozen=True, slots=True)
 class DeletionReceipt:
-    """Content is gone: its keys first, then its bytes."""
+    """Content is gone: its keys first, then its bytes.
+
+    ``signature`` is the region's, by the key whose public half is ``root_key``, over all the other
+    fields, for the owner to check; ``audit_sequence`` and ``audit_hash`` are the end of the
+    region's audit chain just then.  All four are empty when an older node told it.
+    """
 
     upload_id: UploadID
     account_id: AccountID
@@ -139,6 +144,10 @@ class DeletionReceipt:
     keys_destroyed_ms: int
     removed_ms: int
     undelivered: tuple[DestinationID, ...]
+    audit_sequence: int = 0
+    audit_hash: bytes = b""
+    signature: bytes = b""
+    root_key: bytes = b""
 
 
 @dataclass(frozen=True, slots=True)

@@ -276,6 +276,10 @@ def _receipt_row(new: NewReceipt, now_ms: int) -> dict[str, object]:
         "keys_destroyed_ms": one.keys_destroyed_ms,
         "removed_ms": one.removed_ms,
         "undelivered": json.dumps(one.undelivered),
+        "audit_sequence": one.audit_sequence if one.signature else None,
+        "audit_hash": one.audit_hash or None,
+        "signature": one.signature or None,
+        "root_key": one.root_key or None,
         "received_ms": now_ms,
     }
 
@@ -292,6 +296,10 @@ def _receipt(row: RowMapping) -> DeletionReceipt:
         keys_destroyed_ms=row["keys_destroyed_ms"],
         removed_ms=row["removed_ms"],
         undelivered=tuple(undelivered),
+        audit_sequence=row["audit_sequence"] or 0,
+        audit_hash=row["audit_hash"] or b"",
+        signature=row["signature"] or b"",
+        root_key=row["root_key"] or b"",
     )
 
 

@@ -12,11 +12,13 @@ from pydantic import AwareDatetime, BaseModel, ConfigDict, Field
 from control.accounts.destinations import Clash, DestinationKind
 from control.accounts.model import CredentialKind
 from control.accounts.workflows import ConditionKind
-from control.uploads.model import DeliveryState, UploadState
+from control.uploads.model import DeletionReason, DeliveryState, UploadState
 from zentransfer.errors import Code
 from zentransfer.ids import Region
 from zentransfer.limits import (
     DESTINATION_ADDRESS_CHARS_MAX,
+    DESTINATION_ENDPOINT_CHARS_MAX,
+    DESTINATION_SECRET_CHARS_MAX,
     FOLDER_CHARS_MAX,
     LABEL_CHARS_MAX,
     PATTERN_CHARS_MAX,
@@ -44,6 +46,16 @@ Destinations = Annotated[
 ]
 
 
+KeyText = Annotated[
+    str,
+    Field(
+        min_length=1,
+        max_length=DESTINATION_SECRET_CHARS_MAX,
+        json_schema_extra={"format": "password", "writeOnly": True},
+    ),
+]
+
+
 class NewDestination(Body):
     """A place for files."""
 
@@ -54,10 +66,40 @@ class NewDestination(Body):
         Field(
             min_length=1,
             max_length=DESTINATION_ADDRESS_CHARS_MAX,
-            description="for kind folder: an absolute path on the region's machines",
+            description="for kind folder: an absolute path on the region's machines; "
+            "for kind s3: s3://bucket or s3://bucket/prefix",
         ),
     ]
     clash: Clash = Clash.KEEP_BOTH
+    endpoint: Annotated[
+        str | None,
+        Field(
+            max_length=DESTINATION_ENDPOINT_CHARS_MAX,
+            description="for kind s3: the server, https://host[:port]; without it, Amazon's",
+        ),
+    ] = None
+    region: Annotated[
+        str | None,
+        Field(max_length=64, description="for kind s3: the provider's, us-east-1 if none"),
+    ] = None
+    access_key_id: Annotated[
+        KeyText | None,
+        Field(
+            description="for kind s3; never shown. It needs the rights GetObject, PutObject, "
+            "AbortMultipartUpload and ListBucket"
+        ),
+    ] = None
+    secret_access_key: Annotated[KeyText | None, Field(description="for kind s3; never shown")] = (
+        None
+    )
+
+
+class NewSecret(Body):
+    """Another key for a destination; ``version`` is the one that it was read at."""
+
+    version: int
+    access_key_id: KeyText
+    secret_access_key: KeyText
 
 
 class DestinationBody(Body):
@@ -69,13 +111,19 @@ class DestinationBody(Body):
     label: str
     address: str
     clash: Clash
+    endpoint: Annotated[str | None, Field(description="the server, for kind s3")]
+    region: Annotated[str | None, Field(description="the provider's, for kind s3")]
     created_at: Time
 
 
 class ProbedBody(Body):
-    """How a trial of a destination went; code and detail say why it did not go well."""
+    """How a trial of a destination went; code and detail say why it did not go well.
+
+    Without ``tried`` nothing was put there: what could be looked at from here is well, or is not.
+    """
 
     ok: bool
+    tried: bool
     code: Code | None
     detail: str
 
@@ -178,6 +226,36 @@ class EventBody(Body):
     detail: str
 
 
+class ReceiptBody(Body):
+    """That the content is gone, signed by the region where it lay; docs/contracts.md, section 7.
+
+    The signature and what it needs are empty when an older node destroyed the content.
+    """
+
+    upload: str
+    account: str
+    run: str | None
+    reason: DeletionReason
+    region: Region
+    size: int
+    keys_destroyed_at: Time
+    removed_at: Time
+    undelivered: Annotated[list[str], Field(description="destinations that did not get it")]
+    audit_sequence: Annotated[
+        int | None, Field(description="lines of the region's audit chain before this destruction")
+    ]
+    audit_hash: Annotated[
+        str | None, Field(description="SHA-256 of the last of those lines, hexadecimal")
+    ]
+    signature: Annotated[
+        str | None,
+        Field(description="Ed25519 (RFC 8032) by root_key over all other fields, hexadecimal"),
+    ]
+    root_key: Annotated[
+        str | None, Field(description="public half of the region's root key, hexadecimal")
+    ]
+
+
 class UploadBody(Body):
     """One file that was sent to us; name and folder are empty when they cannot be shown."""
 
@@ -197,8 +275,9 @@ class UploadBody(Body):
 
 
 class WholeUploadBody(UploadBody):
-    """One file with its timeline, the newest events of it."""
+    """One file with its timeline, the newest events of it; a receipt when its content is gone."""
 
+    receipt: ReceiptBody | None
     events: list[EventBody]
 
 

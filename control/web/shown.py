@@ -8,7 +8,14 @@ from control.accounts.handlers import Issued
 from control.accounts.model import Credential, CredentialKind
 from control.accounts.workflows import Condition, Plan, Rule, Workflow
 from control.keystore import KeyStore
-from control.uploads.model import Delivery, DeliveryState, Event, OutcomeState, Upload
+from control.uploads.model import (
+    DeletionReceipt,
+    Delivery,
+    DeliveryState,
+    Event,
+    OutcomeState,
+    Upload,
+)
 from control.web.bodies import (
     ConditionBody,
     CredentialBody,
@@ -17,6 +24,7 @@ from control.web.bodies import (
     EventBody,
     IssuedBody,
     NewWorkflow,
+    ReceiptBody,
     RuleBody,
     UploadBody,
     WholeUploadBody,
@@ -39,6 +47,8 @@ def destination(one: Destination) -> DestinationBody:
         label=one.label,
         address=one.address,
         clash=one.clash,
+        endpoint=one.endpoint,
+        region=one.store_region,
         created_at=rfc3339(one.created_ms),
     )
 
@@ -90,9 +100,31 @@ def upload(one: Upload, keys: KeyStore) -> UploadBody:
 
 
 def whole_upload(one: Upload, events: list[Event], keys: KeyStore) -> WholeUploadBody:
-    """Show an upload with its timeline."""
-    shown = [event(each) for each in events]
-    return WholeUploadBody.model_validate({**_upload(one, keys), "events": shown})
+    """Show an upload with its timeline, and with its receipt when its content is gone."""
+    more = {
+        "receipt": receipt(one.receipt) if one.receipt else None,
+        "events": [event(each) for each in events],
+    }
+    return WholeUploadBody.model_validate({**_upload(one, keys), **more})
+
+
+def receipt(one: DeletionReceipt) -> ReceiptBody:
+    """Show a deletion receipt, so that its signature can be checked from what is shown."""
+    return ReceiptBody(
+        upload=one.upload_id,
+        account=one.account_id,
+        run=one.run_id,
+        reason=one.reason,
+        region=one.region,
+        size=one.size_bytes,
+        keys_destroyed_at=rfc3339(one.keys_destroyed_ms),
+        removed_at=rfc3339(one.removed_ms),
+        undelivered=list(one.undelivered),
+        audit_sequence=one.audit_sequence if one.signature else None,
+        audit_hash=one.audit_hash.hex() or None,
+        signature=one.signature.hex() or None,
+        root_key=one.root_key.hex() or None,
+    )
 
 
 def event(one: Event) -> EventBody:

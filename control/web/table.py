@@ -35,6 +35,15 @@ ROUTES: Final[tuple[Route, ...]] = (
         status=_MADE,
     ),
     Route(
+        "PUT",
+        "/destinations/{id}/secret",
+        "changeSecret",
+        "Put another key in the place of a destination's",
+        verbs.change_secret,
+        takes=bodies.NewSecret,
+        gives=bodies.DestinationBody,
+    ),
+    Route(
         "DELETE",
         "/destinations/{id}",
         "removeDestination",

@@ -22,6 +22,7 @@ from control.web.bodies import (
     IssuedBody,
     NewCredential,
     NewDestination,
+    NewSecret,
     NewWorkflow,
     ProbedBody,
     WholeUploadBody,
@@ -56,13 +57,31 @@ async def list_destinations(on: Services, call: Call) -> Page:
 async def make_destination(on: Services, call: Call) -> DestinationBody:
     """Add a destination."""
     sent = call.sent(NewDestination)
+    server = accounts.Server(sent.endpoint, sent.region, sent.access_key_id, sent.secret_access_key)
     command = accounts.MakeDestination(
-        call.caller.account_id, sent.kind, sent.label, sent.address, sent.clash
+        call.caller.account_id, sent.kind, sent.label, sent.address, sent.clash, server
     )
     async with on.database.write() as uow:
         made = await accounts.make_destination(command, uow, call.now_ms, on.tools)
     on.changed()
     return shown.destination(made)
+
+
+async def change_secret(on: Services, call: Call) -> DestinationBody:
+    """Put another key in the place of a destination's: its next version."""
+    wanted = DestinationID(named(call.request, Kind.DESTINATION))
+    sent = call.sent(NewSecret)
+    command = accounts.ChangeSecret(
+        account_id=call.caller.account_id,
+        destination_id=wanted,
+        version=sent.version,
+        access_key_id=sent.access_key_id,
+        secret_access_key=sent.secret_access_key,
+    )
+    async with on.database.write() as uow:
+        changed = await accounts.change_secret(command, uow, on.tools)
+    on.changed()
+    return shown.destination(changed)
 
 
 async def remove_destination(on: Services, call: Call) -> None:
@@ -81,7 +100,9 @@ async def test_destination(on: Services, call: Call) -> ProbedBody:
     if found is None:
         raise Error(Code.NOT_FOUND)
     probed = await on.probe(found)
-    return ProbedBody(ok=probed.code is None, code=probed.code, detail=probed.detail)
+    return ProbedBody(
+        ok=probed.code is None, tried=probed.tried, code=probed.code, detail=probed.detail
+    )
 
 
 # -- workflows -------------------------------------------------------------------------------------

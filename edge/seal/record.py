@@ -72,10 +72,19 @@ class RecordKeys:
     """The cipher of one segment: record key and nonce prefix, from the data key and the hash."""
 
     def __init__(self, dek: bytes, header_hash: bytes) -> None:
-        """Derive both by HKDF-SHA256 with the header's hash as salt (RFC 5869)."""
-        material = HKDF(SHA256(), _KEY_BYTES + _PREFIX_BYTES, header_hash, _INFO).derive(dek)
-        self.cipher = AESGCM(material[:_KEY_BYTES])
-        self._prefix = material[_KEY_BYTES:]
+        """Derive both by HKDF-SHA256 with the header's hash as salt (RFC 5869).
+
+        The caller wipes *dek*; what is derived here lives in ``cipher`` alone.
+        """
+        material = bytearray(_KEY_BYTES + _PREFIX_BYTES)
+        HKDF(SHA256(), len(material), header_hash, _INFO).derive_into(dek, material)
+        self.cipher = AESGCM(memoryview(material)[:_KEY_BYTES])  # OpenSSL's copy, wiped with it
+        self._prefix = bytes(material[_KEY_BYTES:])
+        material[:] = bytes(len(material))
+
+    def forget(self) -> None:
+        """Let the cipher go, and the key with it: nothing is sealed or opened after this."""
+        del self.cipher
 
     def nonce(self, counter: int, *, final: bool = False) -> bytes:
         """Return the nonce of the record number *counter*; *final* is the manifest's."""
@@ -264,6 +273,10 @@ class Assembler:
             self._base += self._record_bytes
             self._begin = self._taken = 0
         return data, position
+
+    def forget(self) -> None:
+        """Let the key go: nothing is sealed after this."""
+        self._keys.forget()
 
     def seal_manifest(self, text: bytes) -> bytes:
         """Return the sealed text of a manifest, the last thing under this segment's key."""

@@ -139,11 +139,12 @@ class Writer(Protocol):
         """
         ...
 
-    async def flush(self, *, mark: bool = True) -> int:
+    async def flush(self, *, mark: bool = True, now_ms: int = 0) -> int:
         """Return the durable offset, with the fence confirmed.
 
         With *mark* (the end of a request) it is also noted in the record, so that its loss would
-        be seen; without (progress in between) only when one is due.  Raises :class:`Fenced`,
+        be seen; without (progress in between) only when one is due.  *now_ms* (UTC) is noted with
+        it, so that an upload without progress is known.  Raises :class:`Fenced`,
         :class:`SinkError`.
         """
         ...

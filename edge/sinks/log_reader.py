@@ -15,6 +15,7 @@ from edge.seal.header import Header
 from edge.seal.manifest import Manifest, Partial, SegmentPlace
 from edge.seal.reader import MANIFEST_RECORD_BYTES_MAX, SegmentReader, open_manifest
 from edge.seal.record import RecordKeys
+from edge.secret import wipe
 from edge.sinks.log_parts import Parts, read_fully
 from zentransfer.disk import File
 from zentransfer.ids import UploadID
@@ -62,7 +63,7 @@ class LogReader:
             raise Broken(Reason.NOT_WHOLE)
         with _Opened(self._parts, record, record.segments[-1]) as file:
             header = self._parts.header(file, record, record.segments[-1])
-            keys = RecordKeys(await self._open_key.open(header), header.hash)
+            keys = await self._keys(header)
             data = memoryview(bytearray(MANIFEST_RECORD_BYTES_MAX))
             count = read_fully(file, data, place.position)
         seed = self._parts.rules.seed(header.hash)
@@ -74,6 +75,13 @@ class LogReader:
             raise Broken(Reason.MANIFEST)
         return _Whole(record, manifest, header, keys)
 
+    async def _keys(self, header: Header) -> RecordKeys:
+        """Return the keys of a segment's records; its data key is wiped."""
+        dek = await self._open_key.open(header)
+        keys = RecordKeys(dek, header.hash)
+        wipe(dek)
+        return keys
+
     async def _segments(self, whole: _Whole) -> AsyncGenerator[memoryview, None]:
         segments = whole.record.segments
         ends = [segment.start for segment in segments[1:]] + [whole.manifest.total]
@@ -82,7 +90,7 @@ class LogReader:
                 header = self._parts.header(file, whole.record, segment)
                 keys = whole.keys
                 if segment is not segments[-1]:
-                    keys = RecordKeys(await self._open_key.open(header), header.hash)
+                    keys = await self._keys(header)
                 reader = SegmentReader(header, keys, self._parts.rules.seed(header.hash), end)
                 buffer = memoryview(bytearray(header.place.record_bytes))
                 while not reader.is_done:

@@ -19,6 +19,7 @@ from edge.seal.manifest import (
     origin_message,
 )
 from edge.seal.record import Assembler, RecordKeys, Walked
+from edge.secret import wipe
 from edge.sinks.base import NO_ENDING, NOTHING, Fenced, SinkError
 from edge.sinks.log_parts import Parts, unlisted
 from edge.sinks.records import Found, Transition, sink_error
@@ -97,8 +98,10 @@ class LogWriter:
         # Anonymous memory is given page by page as it is filled, and belongs to this writer alone:
         # a buffer shared over time could receive the late bytes of another upload.
         self._memory = mmap.mmap(-1, place.record_bytes, mmap.MAP_PRIVATE | mmap.MAP_ANONYMOUS)
+        keys = RecordKeys(dek, self._header.hash)
+        wipe(dek)
         self._assembler = Assembler(
-            RecordKeys(dek, self._header.hash),
+            keys,
             seed,
             place.start,
             self._header.block(parts.keys.tag(self._header.hash)),
@@ -159,7 +162,7 @@ class LogWriter:
             if offset > self._assembler.walked.accepted and self._assembler.accept(offset):
                 self._write_out()
 
-    async def flush(self, *, mark: bool = True) -> int:
+    async def flush(self, *, mark: bool = True, now_ms: int = 0) -> int:
         """Return the durable offset, with the fence confirmed."""
         self._must_be_open()
         with self._last_words("flush the segment"):
@@ -173,7 +176,7 @@ class LogWriter:
             else:
                 await self._flush_file(self._file, walked.position)
                 if mark or self.is_due or not self._is_listed:
-                    await self._mark(told, walked)
+                    await self._mark(told, walked, now_ms)
                 else:
                     self._confirm()
             self._told = told
@@ -278,13 +281,15 @@ class LogWriter:
 
     # The record.
 
-    async def _mark(self, told: int, walked: Walked) -> None:
+    async def _mark(self, told: int, walked: Walked, now_ms: int) -> None:
         """Note what is durable, the segment itself at the first time: this confirms the fence."""
         mark = Mark.at(told, walked)
 
         def marked(found: Found | None) -> UploadRecord:
             record = self._current(found, self._parts.rules.may_reply)
-            return record.marked(mark) if self._is_listed else record.opened(self._segment(), mark)
+            if self._is_listed:
+                return record.marked(mark).heard(now_ms)
+            return record.opened(self._segment(), mark).heard(now_ms)
 
         await self._swap(marked)
         self._marked = walked.written
@@ -368,6 +373,7 @@ class LogWriter:
 
     def _end(self) -> None:
         if self._is_open:
+            self._assembler.forget()
             self._memory.madvise(mmap.MADV_DONTNEED)  # plaintext goes, and the pages with it
         self._is_open = False
         if self._file is not None:

@@ -76,6 +76,16 @@ LINK_COMMAND_S: Final = 5.0  # seconds: to take a command in hand; the work itse
 LINK_COMMANDS_KEPT: Final = 256  # ids: of commands that were done, to answer a repeated one
 LINK_REPLIES_MAX: Final = 64  # messages: answers to commands that wait to be sent
 LINK_ECHOES_KEPT: Final = 8  # echoes: the best of these gives the clock's offset (RFC 5905)
+FLEET_COMMANDS_MAX: Final = 32  # commands: unanswered on one stream; half of what may wait for it
+FLEET_CREDIT: Final = 4  # batches: of one stream in flight, 800 facts; more waits in the outbox
+FLEET_OFFER_S: Final = 30.0  # seconds: until a snapshot that nobody answered for is offered again
+LINK_CREDIT_MAX: Final = 16  # batches: whatever a welcome says, no more in flight
+LINK_ACK_S: Final = 30.0  # seconds: without progress of the acks; then facts are sent again
+LINK_TELL_ALL_S: Final = 5.0  # seconds: for facts at the end of a process; the rest is kept
+LINK_FETCH_S: Final = 300.0  # seconds: for a whole snapshot, 256 MiB at 7 Mbit/s
+SNAPSHOT_PART_BYTES: Final = 1_048_576  # bytes: of a snapshot in one message
+SNAPSHOT_DELTA_BYTES_MAX: Final = 1_048_576  # bytes: a longer delta is no small change: fetch it
+SNAPSHOT_WIRE_BYTES_MAX: Final = 268_435_456  # bytes: some million entries; held in memory once
 
 # --- edge: uploads, seal, sinks ---
 
@@ -97,6 +107,98 @@ NAMES_BYTES_MAX: Final = 16_384  # bytes: names and metadata of one upload, as l
 UPLOAD_RECORD_BYTES_MAX: Final = 262_144  # bytes: every segment that there can be, and the names
 KEY_FILE_BYTES_MAX: Final = 65_536  # bytes: a bigger one is no key file of ours
 
+SNAPSHOT_ENTRIES_MAX: Final = 1_000_000  # entries: of one list; a region of that size is divided
+SNAPSHOT_PAST_WORKFLOWS_MAX: Final = 1_024  # workflows: in versions that an upload may still bear
+SNAPSHOT_FILE_BYTES_MAX: Final = 536_870_912  # bytes: some millions of entries
+NAME_BYTES_MAX: Final = 200  # bytes: of one folder's or file's name; file systems take 255
+NAME_PATH_BYTES_MAX: Final = 4_096  # bytes: of a name with its folders, percent-encoded
+UPLOAD_BYTES_MAX: Final = 1_099_511_627_776  # bytes: 1 TiB, where neither plan nor knob says less
+UPLOADS_IN_FLIGHT_MAX: Final = 4_096  # uploads: of one process; a record's buffer each, 1 GiB
+UPLOADS_PER_ACCOUNT_MAX: Final = 256  # uploads: at once, where neither plan nor knob says
+UPLOADS_UNSETTLED_MAX: Final = 1_024  # uploads: whose end the disk would not take; then no new ones
+ADMISSION_RETRY_AFTER_S: Final = 5.0  # seconds: what a refusal asks for; doubled by chance at most
+BODY_IDLE_S: Final = 30.0  # seconds: without a byte; then the sender is gone
+BODY_RATE_WINDOW_S: Final = 60.0  # seconds: the lowest rate is judged over; also the first grace
+BODY_RATE_MIN_BYTES_S: Final = 1_024  # bytes a second: less only holds a slot
+UPLOADS_HELD_MAX: Final = 256  # uploads: open between two requests; others are claimed anew
+UPLOADS_TOLD_KEPT: Final = 4_096  # uploads: whose outcome is known to be told; others, told again
+TAKEOVER_S: Final = 10.0  # seconds: until the request before has let go: a flush of a slow disk
+TAKEOVERS_PER_MINUTE_MAX: Final = 30  # takeovers: of one upload; two copies of a client make more
+UPLOAD_METADATA_CHARS_MAX: Final = 6_144  # characters: of Upload-Metadata, answered by every HEAD
+UNFINISHED_S: Final = 86_400.0  # seconds: without a byte, then an unfinished upload expires
+EXPIRY_PAUSE_S: Final = 900.0  # seconds: between two looks at everything that is unfinished
+UNFINISHED_MAX: Final = 65_536  # uploads: begun and not ended, of one process; 10 MB of memory
+UNFINISHED_PER_ACCOUNT_MAX: Final = 8_192  # uploads: begun and not ended, of one account
+SETTLE_PAUSE_S: Final = 5.0  # seconds: between tries to tell of an end that the disk would not take
+SWEEP_AT_ONCE: Final = 32  # uploads: looked at together at start, so that their flushes are grouped
+INTAKE_CUT_S: Final = 5.0  # seconds: kept of a drain for the uploads that it cuts in the end
+DISK_RESERVE_BYTES_MAX: Final = 4_294_967_296  # bytes: 5 % of a disk stay free, or as much as this
+PEPPER_PAUSE_S: Final = 1.0  # seconds: between reads of a pepper that is not there yet
+PEER_LOCK_S: Final = 0.1  # seconds: a lock that is not had by then is held by a living process
+OPEN_FILES_MAX: Final = 65_536  # descriptors: that an ingest process asks the kernel for
+
+FTP_LINE_BYTES_MAX: Final = 4_096  # bytes: of one command; the longest path that we take fits
+FTP_COMMANDS_AHEAD_MAX: Final = 16  # commands: read during a transfer; then no more is read
+FTP_SESSIONS_MAX: Final = 12_288  # sessions: of one process; 10,000 idle cameras and some more
+FTP_SESSIONS_PER_ADDRESS_MAX: Final = 1_024  # sessions: a stadium's cameras share one address
+FTP_LOGIN_S: Final = 30.0  # seconds: from the connection until it is signed in
+FTP_LOGIN_TRIES_MAX: Final = 3  # wrong passwords: of one connection (RFC 2577 section 5)
+FTP_LOGIN_PAUSE_S: Final = 1.0  # seconds: that a wrong password costs
+FTP_FAULTS_MAX: Final = 16  # commands in a row: that are none; then it is no FTP client
+FTP_IDLE_S: Final = 300.0  # seconds: without a command; RFC 1123 section 4.1.3.2 says 5 min
+FTP_REPLY_S: Final = 30.0  # seconds: for a client to take its replies
+FTP_KEEPALIVE_S: Final = 45  # seconds: NAT boxes forget a control connection that is silent longer
+FTP_DATA_WAIT_S: Final = 30.0  # seconds: for the data connection: LTE, satellite, later TLS
+FTP_FAREWELL_S: Final = 0.001  # seconds: in which the ends of a killed client come one by one
+FTP_DATA_BUFFER_BYTES: Final = 262_144  # bytes: of one data connection; 1 MiB gained nothing
+FTP_PORT_TRIES_MAX: Final = 16  # ports: drawn for one data connection until one is free
+FTP_FOLDERS_MAX: Final = 256  # folders: made in one session and remembered
+FTP_LAST_WORD_S: Final = 0.5  # seconds: for the last replies of sessions when the door closes
+
+REMOTE_NAME_BYTES_MAX: Final = 255  # bytes: of one name; what ext4, XFS and most others hold
+DELIVERY_STALE_PARTS_MAX: Final = 1_000  # parts: of earlier attempts that an attempt looks for
+DELIVERY_CLASHES_MAX: Final = 1_000  # names: with a number, tried for files of one name
+REMOTE_REF_CHARS_MAX: Final = 512  # characters: a number, later the address of a session
+RUN_RECORD_BYTES_MAX: Final = 65_536  # bytes: 20 deliveries with the longest references
+AUDIT_BYTES_MAX: Final = 201_326_592  # bytes: 0.5 M lines; it stays below a full outbox
+DELIVERIES_RUNNING_MAX: Final = 32  # attempts: at once in one process; each holds a few records
+DELIVERIES_RUNNING_PER_DESTINATION_MAX: Final = 4  # attempts: at once to one destination
+DELIVERY_INDEX_RUNS_MAX: Final = 100_000  # runs: remembered, about 1 KB each; others are listed
+DELIVERY_OVER_KEPT: Final = 100_000  # uploads: remembered to have ended; others are looked at again
+DELIVERY_WAKES_MAX: Final = 10_000  # wake-ups: that wait; what does not fit is found by looking
+DELIVERY_PLANNERS: Final = 4  # runs: planned at once, each a few flushes
+DELIVERY_LOOK_BATCH: Final = 256  # uploads: looked at without a pause
+DELIVERY_LOOK_PAUSE_S: Final = 0.02  # seconds: so that a look through a million takes minutes
+DELIVERY_VERIFY_BYTES_PER_S: Final = 10_000_000  # bytes a second: of the slowest mount worth it
+RUN_CHANGE_TRIES: Final = 16  # tries: as many changes by others come in between at most
+BREAKER_FAILURES: Final = 3  # failures: in a row, then a destination gets a pause
+BREAKER_PAUSE_FIRST_S: Final = 5.0  # seconds: doubled at each further failure
+BREAKER_PAUSE_MAX_S: Final = 300.0  # seconds: what a destination that is back waits at most
+BREAKER_PROBE_FIRST_S: Final = 30.0  # seconds: for somebody to act, when it says it is closed
+BREAKER_PROBE_MAX_S: Final = 900.0  # seconds: what a destination that was mended waits at most
+DESTINATIONS_OPEN_MAX: Final = 256  # destinations: kept ready; each may have a few idle threads
+WAKES_PER_TURN: Final = 64  # knocks: taken at once, then others have the loop
+WORKFLOW_VERSIONS_REREAD_S: Final = 5.0  # seconds: between two looks at siblings' snapshots
+BREAKERS_MAX: Final = 100_000  # destinations: whose failures are remembered, the last used ones
+FOLDER_FORGET_S: Final = 1.0  # seconds: that an ending attempt waits for its part to be removed
+GUARD_RESOLVERS: Final = 4  # threads: that ask the name server at once
+GUARD_ADDRESSES_MAX: Final = 64  # addresses: of one name; the largest providers give a dozen
+GUARD_DIAL_S: Final = 10.0  # seconds: for a name server, and for a server to take a connection
+GUARD_HEAD_S: Final = 10.0  # seconds: for a library of our own process to say what it wants
+GUARD_HEAD_BYTES_MAX: Final = 65_536  # bytes: of that; a signed request has 1,000
+GUARD_READ_BYTES: Final = 262_144  # bytes: moved at once; held at most twice a connection
+GUARD_IDLE_S: Final = 180.0  # seconds: without a byte either way; an attempt has ended by then
+GUARD_CONNECTIONS_MAX: Final = 512  # connections: 16 for each attempt that can run
+S3_PART_BYTES: Final = 5_242_880  # bytes: the least that S3 takes for a part; less is one request
+S3_PARTS_MAX: Final = 10_000  # parts: of one object; so a part of a TiB has 105 MiB
+S3_PARTS_IN_FLIGHT: Final = 2  # parts: of one object at once; each is held in memory
+S3_KEY_BYTES_MAX: Final = 1_024  # bytes: of a prefix, the folders and the name
+S3_REQUEST_S: Final = 60.0  # seconds: for one part, 700 kbit/s; half of what an attempt may stall
+S3_RETRIES: Final = 3  # tries: of one request again within an attempt; then the attempt waits
+S3_RETRY_S: Final = 30.0  # seconds: that these may take together
+S3_ABORT_S: Final = 5.0  # seconds: that an ending attempt waits for its parts to be given up
+S3_ANSWER_CHARS_MAX: Final = 4_096  # characters: of an error that are searched for its word
+FOLDER_THREADS: Final = 4  # threads: of one folder; one that hangs holds up its own folder only
 
 # --- control ---
 
@@ -114,7 +216,10 @@ SEALED_NAME_BYTES_MAX: Final = 2_048  # bytes: half a fact; a folder and a name 
 LABEL_CHARS_MAX: Final = 100  # characters: of a credential, destination or workflow, for people
 FOLDER_CHARS_MAX: Final = 200  # characters: of a virtual folder
 FOLDER_DEPTH_MAX: Final = 8  # parts: of a virtual folder
-DESTINATION_ADDRESS_CHARS_MAX: Final = 1_024  # characters: a path, later a URL
+DESTINATION_ADDRESS_CHARS_MAX: Final = 1_024  # characters: a path, or a bucket and a prefix
+DESTINATION_ENDPOINT_CHARS_MAX: Final = 300  # characters: a scheme, a name of 253 and a port
+DESTINATION_SECRET_CHARS_MAX: Final = 256  # characters: of a key id or a key; AWS uses 20 and 40
+DESTINATION_SECRET_BYTES_MAX: Final = 4_096  # bytes: of a sealed secret; quotes may double in JSON
 PATTERN_CHARS_MAX: Final = 200  # characters: of a rule's condition
 RULE_CONDITIONS_MAX: Final = 8  # conditions: of one rule
 WORKFLOW_RULES_MAX: Final = 50  # rules: of one workflow
@@ -168,9 +273,36 @@ LEFTOVER_WAIT_S: Final = 20.0  # seconds: that a start waits for ports of an ear
 DISK_FREE_BYTES_MIN: Final = 67_108_864  # bytes: less room than this is a full disk in waiting
 OPEN_FILES_MIN: Final = 1_024  # descriptors: what one process needs for some hundred connections
 
+# --- ops: send ---
+
+SEND_FILES_MAX: Final = 10_000  # files: of one call; each is a line of the report
+SEND_AT_ONCE_MAX: Final = 32  # files: on their way at once; more share the same line
+SEND_READ_BYTES: Final = 1_048_576  # bytes: read at once, and so the memory of one upload
+SEND_WRITE_BYTES: Final = 65_536  # bytes: what must leave within SEND_STALL_S: 2 KiB/s is enough
+SEND_PART_BYTES: Final = 67_108_864  # bytes: of one PATCH; what a lost machine may cost
+SEND_RETRY_FIRST_S: Final = 0.5  # seconds: the first pause is drawn from 0 to this
+SEND_RETRY_MAX_S: Final = 15.0  # seconds: doubled at each failure in a row up to this
+SEND_RETRY_AFTER_MAX_S: Final = 120.0  # seconds: of Retry-After that is obeyed
+SEND_REGION_FAILURES_MAX: Final = 6  # failures in a row: then another region is asked for
+SEND_BEGINS_MAX: Final = 10  # uploads: begun for one file; a node that loses more is broken
+SEND_PATIENCE_S: Final = 600.0  # seconds: without a byte taken, then the file is given up
+SEND_CONNECT_S: Final = 10.0  # seconds: until a connection stands
+SEND_STALL_S: Final = 30.0  # seconds: in which nothing leaves, then the connection is dropped
+SEND_ANSWER_S: Final = 90.0  # seconds: for an answer; what the kernel holds must arrive first
+SEND_ANSWER_BYTES_MAX: Final = 262_144  # bytes: of an answer that is read
+SEND_POLL_FIRST_S: Final = 0.25  # seconds: until control is asked about an upload again
+SEND_POLL_MAX_S: Final = 5.0  # seconds: the pauses grow to this
+SEND_POLLS_MAX: Final = 4  # questions: to control at once, for all files
+SEND_SETTLE_S: Final = 10.0  # seconds: for reports of deliveries that the destruction overtook
+SEND_FOLLOW_S: Final = 3_600.0  # seconds: that deliveries are waited for
+SEND_LEAVE_S: Final = 3.0  # seconds: after Ctrl-C, to end unfinished uploads
+SEND_TOKEN_BYTES_MAX: Final = 4_096  # bytes: of a token's file; a token has some 70
+
 # --- relations ---
 
 assert LINK_HEARTBEAT_S_MIN <= FLEET_HEARTBEAT_S <= LINK_HEARTBEAT_S_MAX
 assert LINK_HEARTBEAT_S_MAX < FLEET_LATE_S < FLEET_LOST_S, "a beat may come late, not be late"
 assert FLEET_KNOCKS_MAX * LINK_LONG_WAIT_S < FLEET_KNOCKS_WINDOW_S, "a clone's knocks must count"
+assert AUDIT_BYTES_MAX + 2 * OUTBOX_SEGMENT_BYTES < OUTBOX_BYTES_MAX, "the chain always has room"
 assert LINK_RETRY_MAX_S <= LINK_LONG_WAIT_S / 2, "to wait for a person is to wait longer"
+assert FTP_LAST_WORD_S < LEAVE_AT_ONCE_S, "sessions end before the door's own time is up"

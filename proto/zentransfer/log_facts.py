@@ -126,6 +126,8 @@ FACTS: Final[Mapping[str, Fact]] = MappingProxyType(
         "fleet.command_ended": _info(node=NODE, process=PROCESS, state=_COMMAND_END),
         "fleet.snapshot_acked": _info(node=NODE, process=PROCESS, version=COUNT),
         "fleet.snapshot_nacked": _error(node=NODE, process=PROCESS, version=COUNT, reason=CODE),
+        "fleet.key_learned": _info(region=REGION, node=NODE),
+        "fleet.key_refused": _error(region=REGION, node=NODE),
         "fleet.facts_wait": _error(node=NODE, process=PROCESS, reason=CODE),
         "fleet.late": _warning(region=REGION, node=NODE, process=PROCESS),
         "fleet.lost": _error(region=REGION, node=NODE, process=PROCESS),
@@ -143,6 +145,8 @@ FACTS: Final[Mapping[str, Fact]] = MappingProxyType(
         "upload.names_broken": _error(upload=_UPLOAD),
         "upload.unsettled": _error(upload=_UPLOAD),
         "sweep.ended": _info(uploads=COUNT, settled=COUNT),
+        "ftp.failed": _error(),
+        "ftp.no_data_port": _warning(),
         # what a node has to tell control (edge.outbox)
         "outbox.flush_failed": _error(),
         "outbox.gap": _error(),

@@ -129,8 +129,8 @@ class Process:
             fail_if(code)
 
     def freeze(self) -> None:
-        """Let no flush return until ``thaw``."""
-        self._thawed = asyncio.Event()
+        """Let no flush return until ``thaw``; again, the same."""
+        self._thawed.clear()  # not another event: whoever waits already would wait for ever
 
     def thaw(self) -> None:
         """Let the flushes return."""

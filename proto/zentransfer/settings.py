@@ -24,7 +24,13 @@ from pydantic_settings import (
 
 from zentransfer.limits import SETTINGS_FILE_BYTES_MAX
 
-_PREFIXES: Final = ("ZT_CONTROL_", "ZT_EDGE_", "ZT_GEO_", "ZT_UP_")  # of all our programs
+_PREFIXES: Final = (
+    "ZT_CONTROL_",
+    "ZT_EDGE_",
+    "ZT_GEO_",
+    "ZT_SEND_",
+    "ZT_UP_",
+)  # of all our programs
 _NO_SETTINGS: Final = frozenset(("ZT_LIFELINE_FD",))  # what our processes tell each other
 _BETWEEN: Final = "__"  # between the names of nested groups in a variable
 

@@ -186,5 +186,9 @@ def receipt(of: Outcome, **changes: Any) -> DeletionReceipt:
         keys_destroyed_ms=NOW_MS + 3000,
         removed_ms=NOW_MS + 3001,
         undelivered=(),
+        audit_sequence=7,
+        audit_hash=bytes(range(32)),
+        signature=bytes(range(64)),
+        root_key=bytes(range(1, 33)),
     )
     return replace(made, **changes)

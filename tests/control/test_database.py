@@ -117,19 +117,22 @@ def test_a_reader_sees_one_state_while_a_writer_goes_on(tmp_path: Path) -> None:
 @pytest.mark.reaches("DATABASE_READERS")
 def test_more_readers_than_connections_wait_for_their_turn(tmp_path: Path) -> None:
     async def look(database: SqliteDatabase) -> None:
-        inside, leave = 0, asyncio.Event()
+        inside, full, leave = 0, asyncio.Event(), asyncio.Event()
 
         async def read() -> None:
             nonlocal inside
             async with database.read() as uow:
-                inside += 1
                 await uow.accounts.maybe_account(account().id)
+                inside += 1
+                if inside == DATABASE_READERS:
+                    full.set()
                 await leave.wait()
 
         async with asyncio.TaskGroup() as group:
             for _ in range(DATABASE_READERS + 3):
                 group.create_task(read())
-            await asyncio.sleep(0.2)
+            await full.wait()
+            await asyncio.sleep(0.1)  # for one too many to slip in
             assert inside == DATABASE_READERS
             leave.set()
         assert inside == DATABASE_READERS + 3

@@ -66,3 +66,17 @@ def test_a_disablement_ends_by_itself_with_control_away() -> None:
     now_s = 160.0
     assert duty.admits
     assert not duty.obey(Desired(DesiredState.ACTIVE))
+
+
+def test_what_was_taken_before_goes_on_while_an_operator_drains_the_node() -> None:
+    assert walk(["serve"]).finishes
+    assert walk(["serve", DesiredState.DRAIN]).finishes
+    assert not walk(["serve", DesiredState.DISABLED]).finishes
+    assert not walk(["serve", DesiredState.DRAIN, "leave"]).finishes
+    assert not walk([DesiredState.DRAIN]).finishes
+
+
+@given(STEPS)
+def test_who_admits_also_finishes(steps: list[str]) -> None:
+    duty = walk(steps)
+    assert duty.finishes or not duty.admits

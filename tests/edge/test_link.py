@@ -8,15 +8,17 @@ from random import Random
 
 import pytest
 
-from edge.link import Link, Stream
-from edge.link_state import Desired, DesiredState, Observed, Status
+from edge.link import Cargo, Link, Stream
+from edge.link_state import Asked, Desired, DesiredState, Observed, Status, Verb
+from edge.outbox import Outbox, open_outbox
 from tests.support.fleet import CONTROL, START_MS, LoopClock, ToyProcess, identity
 from tests.support.sim import simulate
 from zentransfer import log
 from zentransfer.errors import Code, Error
-from zentransfer.ids import IdMaker, Kind
+from zentransfer.ids import EpochID, IdMaker, Kind
 from zentransfer.limits import (
     FLEET_HEARTBEAT_S,
+    LINK_ACK_S,
     LINK_COMMAND_S,
     LINK_HEARTBEAT_S_MAX,
     LINK_HEARTBEAT_S_MIN,
@@ -25,8 +27,10 @@ from zentransfer.limits import (
     LINK_REPLIES_MAX,
     LINK_RETRY_FIRST_S,
     LINK_SILENCE_S,
+    LINK_TELL_ALL_S,
     LINK_WELCOME_S,
 )
+from zentransfer.memory_disk import MemoryDisk
 from zentransfer.network import MemoryNetwork
 from zentransfer.stream import MessageStream, StreamClosed
 from zentransfer.v1 import fleet_pb2
@@ -461,6 +465,44 @@ def test_what_it_does_not_know_it_refuses() -> None:
     simulate(main())
 
 
+def asked(kind: fleet_pb2.CommandKind, subject: str) -> ConnectResponse:
+    message = command(kind)
+    message.command.argument = subject
+    return message
+
+
+def test_what_is_asked_is_handed_to_the_owner_once() -> None:
+    async def main() -> None:
+        owner = ToyProcess()
+        delivery, upload = COMMANDS.make(Kind.DELIVERY), COMMANDS.make(Kind.UPLOAD)
+        retry = asked(fleet_pb2.COMMAND_KIND_RETRY, delivery)
+        cancel = asked(fleet_pb2.COMMAND_KIND_CANCEL, upload)
+        _, done = await commanded(owner, retry, cancel, retry)
+        assert owner.asked == [Asked(Verb.RETRY, delivery), Asked(Verb.CANCEL, upload)]
+        assert [one.state for one in done] == [fleet_pb2.COMMAND_STATE_DONE] * 3
+
+    simulate(main())
+
+
+@pytest.mark.parametrize(
+    ("error", "state"),
+    [
+        (Error(Code.NOT_FOUND), fleet_pb2.COMMAND_STATE_REFUSED),
+        (Error(Code.SINK_UNAVAILABLE), fleet_pb2.COMMAND_STATE_FAILED),
+    ],
+    ids=["for good", "for now"],
+)
+def test_what_cannot_be_done_is_refused_and_what_may_heal_has_failed(
+    error: Error, state: fleet_pb2.CommandState
+) -> None:
+    async def main() -> None:
+        cancel = asked(fleet_pb2.COMMAND_KIND_CANCEL, COMMANDS.make(Kind.UPLOAD))
+        _, (done,) = await commanded(ToyProcess(error=error), cancel)
+        assert (done.state, done.reason) == (state, error.code)
+
+    simulate(main())
+
+
 def test_what_failed_is_told_and_may_be_tried_again() -> None:
     async def main() -> None:
         drain = command(DRAIN)
@@ -644,6 +686,73 @@ def test_leaving_does_not_wait_long_for_a_control_that_hangs() -> None:
         async with running(Script(serve)) as side:
             await asyncio.sleep(5)
             assert await left(side) == LINK_LAST_WORD_S
+
+    simulate(main())
+
+
+async def with_facts(disk: MemoryDisk, count: int) -> Outbox:
+    """Return an outbox with *count* facts."""
+    outbox = await open_outbox(disk, "outbox", lambda: EpochID(COMMANDS.make(Kind.EPOCH)))
+    for _ in range(count):
+        await outbox.add(b"a fact")
+    return outbox
+
+
+@pytest.mark.reaches("LINK_TELL_ALL_S")
+@pytest.mark.parametrize("commits", [True, False], ids=["commits", "hangs"])
+def test_leaving_waits_a_little_for_control_to_commit_the_facts(commits: bool) -> None:
+    async def serve(script: Script, stream: Far) -> None:
+        hello = (await script.hear(stream)).hello
+        terms = welcome()
+        terms.welcome.credit = 4
+        terms.welcome.resume_from.epoch = hello.outbox_epoch
+        terms.welcome.resume_from.sequence = 1
+        await stream.send(terms)
+        while True:
+            message = await script.hear(stream)
+            if message.HasField("heartbeat"):
+                await stream.send(echo(message.heartbeat))
+            if message.HasField("facts") and commits:
+                await asyncio.sleep(1)
+                ack = fleet_pb2.FactsAck(epoch=hello.outbox_epoch, sequence=3)
+                await stream.send(ConnectResponse(facts_ack=ack))
+
+    async def main() -> None:
+        owner = ToyProcess()
+        outbox = await with_facts(MemoryDisk(Random(1)), 3)
+        owner.cargo = Cargo(outbox)
+        async with running(Script(serve), owner) as side:
+            await asyncio.sleep(0.1)
+            before_s = asyncio.get_running_loop().time()
+            await side.link.tell_all()
+            took_s = asyncio.get_running_loop().time() - before_s
+            assert took_s == pytest.approx(0.9 if commits else LINK_TELL_ALL_S)
+            assert outbox.lag == (0 if commits else 3)
+            await left(side)
+            await side.link.tell_all()  # nobody to tell
+
+    simulate(main())
+
+
+def test_facts_do_not_hold_up_heartbeats() -> None:
+    async def serve(script: Script, stream: Far) -> None:
+        hello = (await script.hear(stream)).hello
+        terms = welcome()
+        terms.welcome.credit = 4
+        terms.welcome.resume_from.epoch = hello.outbox_epoch
+        terms.welcome.resume_from.sequence = 1
+        await stream.send(terms)
+        await script.echo_all(stream)
+
+    async def main() -> None:
+        script, owner = Script(serve), ToyProcess()
+        owner.cargo = Cargo(await with_facts(MemoryDisk(Random(1)), 3_000))
+        async with running(script, owner) as side:
+            await asyncio.sleep(590)  # control never acks: what is in flight is sent again
+            assert side.link.state()[0]
+        assert len(script.beats_s) >= 590 / FLEET_HEARTBEAT_S
+        sent = [message for message in script.heard if message.HasField("facts")]
+        assert len(sent) == 4 * (1 + 590 // LINK_ACK_S)
 
     simulate(main())
 

@@ -6,20 +6,27 @@ from hypothesis import strategies as st
 
 from edge import link_wire
 from edge.link_state import (
+    Acked,
+    Asked,
     CommandEnd,
     Desired,
     DesiredState,
     Echo,
+    Held,
     Observed,
     Offset,
     Order,
+    Position,
     Status,
     Terms,
+    Verb,
 )
 from tests.support.fleet import identity
+from zentransfer.errors import Code
 from zentransfer.ids import CommandID, IdMaker, Kind, Region
 from zentransfer.v1 import fleet_pb2, types_pb2
-from zentransfer.v1.fleet_pb2 import ConnectResponse
+from zentransfer.v1.fleet_pb2 import ConnectResponse, SnapshotRef
+from zentransfer.v1.snapshot_pb2 import Delta
 from zentransfer.versions import OURS
 
 COMMAND = CommandID(IdMaker(Random(1).randbytes).make(Kind.COMMAND))
@@ -108,7 +115,7 @@ def test_an_echo_keeps_its_times() -> None:
     "message",
     [
         ConnectResponse(),
-        ConnectResponse(facts_ack=fleet_pb2.FactsAck(sequence=1)),
+        ConnectResponse(quota=fleet_pb2.QuotaGrant(amount=1)),
         ConnectResponse(command=fleet_pb2.Command(id="", kind=fleet_pb2.COMMAND_KIND_DRAIN)),
         ConnectResponse.FromString(b"\xfa\x01\x01x"),  # field 31, of the future
     ],
@@ -116,3 +123,53 @@ def test_an_echo_keeps_its_times() -> None:
 )
 def test_what_is_not_known_is_passed_over(message: ConnectResponse) -> None:
     assert link_wire.parsed(message) is None
+
+
+def test_a_hello_says_what_the_process_holds() -> None:
+    us = identity("fr-1/ingest-0", Random(1))
+    held = Held(bytes(32), "ep_x", 7)
+    hello = link_wire.hello(us, Status(Observed.SERVING), 5, held).hello
+    assert hello.snapshot_digest.value == bytes(32)
+    assert (hello.outbox_epoch, hello.outbox_first_sequence) == ("ep_x", 7)
+    assert not link_wire.hello(us, Status(Observed.SERVING), 5).hello.HasField("snapshot_digest")
+
+
+def test_a_welcome_says_where_facts_go_on_and_how_many() -> None:
+    position = fleet_pb2.OutboxPosition(epoch="ep_x", sequence=9)
+    welcome = fleet_pb2.Welcome(proto=1, credit=4, resume_from=position)
+    terms = link_wire.parsed(ConnectResponse(welcome=welcome))
+    assert isinstance(terms, Terms)
+    assert (terms.credit, terms.resume_from) == (4, Position("ep_x", 9))
+
+
+@pytest.mark.parametrize(("again", "again_from"), [(0, None), (3, 3)])
+def test_an_ack_says_what_is_committed(again: int, again_from: int | None) -> None:
+    ack = fleet_pb2.FactsAck(epoch="ep_x", sequence=2, resume_from=again)
+    found = link_wire.parsed(ConnectResponse(facts_ack=ack))
+    assert found == Acked(Position("ep_x", 2), again_from)
+
+
+@pytest.mark.parametrize(
+    ("verb", "kind"),
+    [(Verb.RETRY, Kind.DELIVERY), (Verb.CANCEL, Kind.UPLOAD), (Verb.ERASE, Kind.ACCOUNT)],
+)
+def test_what_is_asked_names_its_subject(verb: Verb, kind: Kind) -> None:
+    number = f"COMMAND_KIND_{verb.upper()}"
+    subject = IdMaker(Random(2).randbytes).make(kind)
+    for argument, asked in ((subject, Asked(verb, subject)), (COMMAND, None), ("", None)):
+        command = fleet_pb2.Command(id=COMMAND, kind=number, argument=argument)
+        found = link_wire.parsed(ConnectResponse(command=command))
+        assert found == Order(COMMAND, None, asked)
+
+
+@pytest.mark.parametrize(
+    "offer", [Delta(to_version=4, nonce="n"), SnapshotRef(version=4, nonce="n")], ids=str
+)
+def test_an_offer_is_answered_by_its_nonce(offer: Delta | SnapshotRef) -> None:
+    is_delta = isinstance(offer, Delta)
+    sent = ConnectResponse(delta=offer) if is_delta else ConnectResponse(snapshot=offer)  # type: ignore[arg-type]  # by its own kind
+    assert link_wire.parsed(sent) == offer
+    kept = link_wire.kept(offer).ack
+    assert (kept.version, kept.nonce) == (4, "n")
+    refused = link_wire.refused(offer, Code.DAMAGED, 3).nack
+    assert (refused.nonce, refused.reason, refused.serving_version) == ("n", "damaged", 3)

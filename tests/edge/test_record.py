@@ -69,6 +69,7 @@ records = st.builds(
     length=st.none() | numbers,
     names=st.binary(max_size=100),
     names_kid=texts,
+    heard_ms=numbers,
     state=st.sampled_from(State),
     fence=numbers,
     segments=st.lists(
@@ -254,3 +255,8 @@ def test_each_state_has_its_transitions_and_no_others(name: str, state: State) -
     else:
         with pytest.raises(WrongState):
             transition(record)
+
+
+def test_when_bytes_came_is_known_and_never_goes_back() -> None:
+    assert NEW.heard_ms == 0
+    assert NEW.heard(7).heard(3).heard_ms == 7

@@ -13,7 +13,7 @@ ROOT = Path(__file__).parents[2]
 
 
 def run(*words: str) -> Result:
-    return CliRunner(env={"ZT_GEO_DATABASE": None}).invoke(main, words)
+    return CliRunner(env={"ZT_GEO_DATABASE": "none"}).invoke(main, words)
 
 
 def test_it_prints_the_report(tmp_path: Path) -> None:
@@ -22,7 +22,9 @@ def test_it_prints_the_report(tmp_path: Path) -> None:
     assert (done.exit_code, done.stderr) == (0, "")
     assert done.stdout == report("203.0.113.9", database=path) + "\n"
     done = run("explain", "203.0.113.9", "--pin", "fr", "--json")
-    assert done.stdout == report("203.0.113.9", pin="fr", in_json=True) + "\n"
+    assert (
+        done.stdout == report("203.0.113.9", pin="fr", database=Path("none"), in_json=True) + "\n"
+    )
 
 
 @pytest.mark.parametrize(

@@ -16,10 +16,13 @@ def test_the_ports_are_those_of_the_contract() -> None:
         "control HTTP": 8000,
         "control gRPC": 8001,
         "us HTTP": 8100,
+        "us FTP": 8121,
         "us metrics": 8180,
         "fr HTTP": 8200,
+        "fr FTP": 8221,
         "fr metrics": 8280,
         "sg HTTP": 8300,
+        "sg FTP": 8321,
         "sg metrics": 8380,
     }
 
@@ -28,7 +31,7 @@ def test_the_ports_are_those_of_the_contract() -> None:
 def test_no_two_doors_share_a_port_and_each_is_one(base: int, regions: list[Region]) -> None:
     table = ports.table(base, regions)
     numbers = [port.number for port in table]
-    assert len(set(numbers)) == len(numbers) == 2 + 2 * len(regions)
+    assert len(set(numbers)) == len(numbers) == 2 + 3 * len(regions)
     assert all(0 < number < 65_536 for number in numbers)
     assert len({port.role for port in table}) == len(table)
 
@@ -36,6 +39,9 @@ def test_no_two_doors_share_a_port_and_each_is_one(base: int, regions: list[Regi
 @pytest.mark.reaches("PORT_BASE_MAX")
 def test_the_highest_base_leaves_room_for_every_passive_range_of_the_contract() -> None:
     # Passive ranges begin 2,000 ports after one another and hold 1,000 for each ingest process.
-    assert PORT_BASE_MAX + 2_000 * max(ports.INDEX.values()) + 1_000 < 65_536
+    ranges = [ports.region(PORT_BASE_MAX, where).passive for where in Region]
+    assert [each.start for each in ranges] == [PORT_BASE_MAX + 2_000 * n for n in (1, 2, 3)]
+    assert {len(each) for each in ranges} == {1_000}
+    assert max(each.stop for each in ranges) < 65_536
     with pytest.raises(AssertionError):
         ports.control(PORT_BASE_MAX + 1)

@@ -65,8 +65,14 @@ def test_the_planes_accept_what_they_are_given() -> None:
     assert edge.data_dir == Path("/srv/zt/fr")
     assert edge.control.address == "127.0.0.1:8001"
     assert edge.drain_deadline_s == 60
+    assert edge.route.http == {
+        Region.US: "http://127.0.0.1:8100",
+        Region.FR: "http://127.0.0.1:8200",
+    }
+    assert edge.route.ftp == {Region.US: "127.0.0.1:8121", Region.FR: "127.0.0.1:8221"}
     control = ControlSettings.model_validate(tomllib.loads(toml(PLAN.files["control.toml"])))
     assert (control.http.port, control.grpc.port) == (8000, 8001)
+    assert control.route == edge.route
 
 
 def test_a_variable_that_overrides_the_launcher_is_found_and_others_pass() -> None:
@@ -76,7 +82,8 @@ def test_a_variable_that_overrides_the_launcher_is_found_and_others_pass() -> No
 
 keys = st.from_regex(r"[a-z_]{1,8}", fullmatch=True)
 values = st.text() | st.integers(-(2**53), 2**53) | st.booleans()
-tables = st.dictionaries(keys, values | st.dictionaries(keys, values, max_size=3), max_size=5)
+groups = st.dictionaries(keys, values | st.dictionaries(keys, values, max_size=2), max_size=3)
+tables = st.dictionaries(keys, values | groups, max_size=5)
 
 
 @given(tables)

@@ -50,7 +50,7 @@ class Rig:
         self.place = Place(folder, 9_000, (), 1.0)
         command = (sys.executable, "-S", "-E", "-c", PROGRAM, str(self.drained), str(port))
         url = f"http://127.0.0.1:{port}/readyz"
-        self.plan = Plan((Program("control", command, Leaves.LAST, "ZT_TEST_", url),), {}, ())
+        self.plan = Plan((), (Program("control", command, Leaves.LAST, "ZT_TEST_", url),), {}, ())
         self.supervisor = Supervisor(
             self.plan.programs,
             Logs(folder, 1_000_000),

@@ -17,7 +17,7 @@ def test_the_document_is_that_of_the_contract() -> None:
             "us": {
                 "node": "us-1",
                 "http": "http://127.0.0.1:8100",
-                "ftp": None,
+                "ftp": "127.0.0.1:8121",
                 "ftps": None,
                 "sftp": None,
                 "metrics": "http://127.0.0.1:8180/metrics",

@@ -109,7 +109,7 @@ def test_ctrl_c_drains_and_leaves_nothing(tmp_path: Path) -> None:
         assert code == 0, said
         assert "Draining" in said
         assert "Everything has stopped." in said
-        assert "no sign-in yet" in said
+        assert "API token: zt_" in said
         assert "Traceback" not in said
         assert system.ready() is None
         assert system.left_over() == []
@@ -162,7 +162,7 @@ def test_who_refuses_to_start_ends_all_with_its_own_words(tmp_path: Path) -> Non
     assert done.returncode == EXIT_CANNOT_START, done.stdout + done.stderr
     (line,) = done.stderr.splitlines()
     assert "zentransfer up: fr-" in line
-    assert f"Cannot make the folder {folder}/fr" in line
+    assert f"Cannot make the region's keys in {folder}/fr/keys: Not a directory." in line
     assert not (folder / "ready.json").exists()
 
 
@@ -249,42 +249,6 @@ def test_a_process_that_does_not_leave_in_time_is_killed_and_told_by_the_exit_co
         assert said.count("Everything is ready again.") == 1
         assert system.ready() is None
         assert system.left_over() == []
-
-
-@pytest.mark.lab
-def test_a_disk_that_fills_up_later_stops_nothing(tmp_path: Path) -> None:
-    disk = tmp_path / "disk"
-    disk.mkdir()
-    script = f"""
-        mount -t tmpfs -o size=80m none {disk} || exit 9
-        {COMMAND} up --dir {disk}/var --base "$BASE" --regions fr >{tmp_path}/said 2>&1 & up=$!
-        while ! [ -e {disk}/var/ready.json ]; do kill -0 $up || exit 8; sleep 0.1; done
-        cat /dev/zero >{disk}/fill 2>/dev/null
-        kill -KILL $(grep -o '"delivery-0": [0-9]*' {disk}/var/ready.json | cut -d' ' -f2)
-        until grep -q 'cannot be written' {tmp_path}/said; do
-            kill -0 $up || exit 7
-            cat /dev/zero >>{disk}/fill 2>/dev/null # also what the file's removal gave back
-        done
-        rm {disk}/fill
-        until grep -q 'ready again' {tmp_path}/said; do kill -0 $up || exit 6; sleep 0.1; done
-        [ -e {disk}/var/ready.json ] || exit 5
-        kill $up; wait $up
-    """
-    with free_base() as base:
-        done = subprocess.run(
-            ["unshare", "--map-root-user", "--mount", "sh", "-c", script],
-            env=inherited()
-            | {"PATH": os.defpath + ":/usr/sbin:/sbin", "BASE": str(base)}
-            | {"ZT_UP_RESTART__FIRST_S": "0.05"},
-            capture_output=True,
-            text=True,
-            check=False,
-            timeout=2 * PATIENCE_S,
-        )
-    said = (tmp_path / "said").read_text()
-    assert done.returncode == 0, done.stderr + said
-    assert said.count("ready.json cannot be written: The disk of") == 1
-    assert "Ending everything" not in said
 
 
 @pytest.mark.lab

@@ -241,7 +241,8 @@ TO_A_NODE = {
     """,
     FROM_OWNER: """
         Credential.folder Condition.pattern
-        Destination.address Naming.pattern Naming.part_pattern
+        Destination.address Destination.endpoint Destination.store_region
+        Naming.pattern Naming.part_pattern
     """,
     OURS: """
         ConnectResponse.welcome ConnectResponse.delta ConnectResponse.snapshot

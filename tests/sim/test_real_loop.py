@@ -43,7 +43,7 @@ def test_a_task_that_is_left_over_fails_the_test(uvloop: bool) -> None:
         asyncio.get_running_loop().create_task(asyncio.sleep(60), name="forgotten")
 
     with pytest.raises(AssertionError, match="forgotten"):
-        real_loop(main(), uvloop=uvloop)
+        real_loop(main(), uvloop=uvloop, leaving_s=0.5)
 
 
 @both_loops
@@ -54,7 +54,7 @@ def test_a_transport_that_is_left_open_fails_the_test(uvloop: bool) -> None:
         await asyncio.get_running_loop().create_connection(asyncio.Protocol, sock=near)
 
     with near, far, pytest.raises(AssertionError, match=r"left over: .*(?i:transport)"):
-        real_loop(main(), uvloop=uvloop)
+        real_loop(main(), uvloop=uvloop, leaving_s=0.5)
 
 
 @both_loops
@@ -66,7 +66,7 @@ def test_a_process_that_is_left_running_fails_the_test_and_is_ended(uvloop: bool
         pids.append(child.pid)
 
     with pytest.raises(AssertionError, match=r"left over: .*psutil.Process"):
-        real_loop(main(), uvloop=uvloop)
+        real_loop(main(), uvloop=uvloop, leaving_s=0.5)
     psutil.wait_procs([psutil.Process(pid) for pid in pids if psutil.pid_exists(pid)], timeout=5)
     assert not any(psutil.pid_exists(pid) for pid in pids)
 

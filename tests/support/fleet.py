@@ -9,8 +9,8 @@ from dataclasses import dataclass, field
 from control.fleet.model import Fleet
 from control.fleet.states import Observed as Seen
 from control.rpc.fleet import DEFAULT_TIMING, FleetService, Timing
-from edge.link import Dial, Link, Stream
-from edge.link_state import Desired, DesiredState, Identity, Observed, Status
+from edge.link import Cargo, Dial, Link, Stream
+from edge.link_state import Asked, Desired, DesiredState, Identity, Observed, Status
 from zentransfer import ids
 from zentransfer.errors import Error
 from zentransfer.ids import EpochID, IdMaker, Kind
@@ -38,6 +38,8 @@ class ToyProcess:
     told: list[Desired] = field(default_factory=list[Desired])
     error: Error | None = None
     takes_s: float = 0.0
+    cargo: Cargo = field(default_factory=Cargo)
+    asked: list[Asked] = field(default_factory=list[Asked])
 
     def status(self) -> Status:
         return Status(self.observed, utilisation=0.25, uploads_in_flight=3)
@@ -49,6 +51,11 @@ class ToyProcess:
         self.told.append(desired)
         is_drain = desired.state is DesiredState.DRAIN
         self.observed = Observed.DRAINING if is_drain else Observed.SERVING
+
+    async def act(self, asked: Asked, /) -> None:
+        if self.error is not None:
+            raise self.error
+        self.asked.append(asked)
 
 
 def identity(name: str, chance: random.Random) -> Identity:

@@ -33,6 +33,7 @@ class SeededKeys:
             metadata_kid=self.kid,
             metadata={self.kid: random.randbytes(32)},
             origin=random.randbytes(32),
+            destination_kid=self.kid,
         )
 
     async def open(self, header: Header) -> bytes:

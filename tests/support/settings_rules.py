@@ -46,11 +46,7 @@ def _field_faults(name: str, field: FieldInfo) -> Iterator[str]:
     if (
         _SECRETIVE.search(name)
         and not name.endswith("_file")
-        and not kinds
-        & {
-            SecretStr,
-            SecretBytes,
-        }
+        and not kinds & {SecretStr, SecretBytes, bool}
     ):
         yield "may be a secret: make it SecretStr, or the path of a file named ..._file"
     for group in _groups(field):

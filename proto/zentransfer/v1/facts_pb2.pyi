@@ -183,7 +183,7 @@ class DeliveryChange(_message.Message):
     def __init__(self, delivery_id: _Optional[str] = ..., run_id: _Optional[str] = ..., upload_id: _Optional[str] = ..., account_id: _Optional[str] = ..., destination_id: _Optional[str] = ..., state: _Optional[_Union[DeliveryState, str]] = ..., attempt: _Optional[int] = ..., fence: _Optional[int] = ..., error: _Optional[str] = ..., due_ms: _Optional[int] = ..., size_bytes: _Optional[int] = ...) -> None: ...
 
 class DeletionReceipt(_message.Message):
-    __slots__ = ("upload_id", "account_id", "run_id", "reason", "region", "size_bytes", "keys_destroyed_ms", "removed_ms", "undelivered_destination_ids")
+    __slots__ = ("upload_id", "account_id", "run_id", "reason", "region", "size_bytes", "keys_destroyed_ms", "removed_ms", "undelivered_destination_ids", "audit_sequence", "audit_hash", "signature", "root_key")
     UPLOAD_ID_FIELD_NUMBER: _ClassVar[int]
     ACCOUNT_ID_FIELD_NUMBER: _ClassVar[int]
     RUN_ID_FIELD_NUMBER: _ClassVar[int]
@@ -193,6 +193,10 @@ class DeletionReceipt(_message.Message):
     KEYS_DESTROYED_MS_FIELD_NUMBER: _ClassVar[int]
     REMOVED_MS_FIELD_NUMBER: _ClassVar[int]
     UNDELIVERED_DESTINATION_IDS_FIELD_NUMBER: _ClassVar[int]
+    AUDIT_SEQUENCE_FIELD_NUMBER: _ClassVar[int]
+    AUDIT_HASH_FIELD_NUMBER: _ClassVar[int]
+    SIGNATURE_FIELD_NUMBER: _ClassVar[int]
+    ROOT_KEY_FIELD_NUMBER: _ClassVar[int]
     upload_id: str
     account_id: str
     run_id: str
@@ -202,7 +206,11 @@ class DeletionReceipt(_message.Message):
     keys_destroyed_ms: int
     removed_ms: int
     undelivered_destination_ids: _containers.RepeatedScalarFieldContainer[str]
-    def __init__(self, upload_id: _Optional[str] = ..., account_id: _Optional[str] = ..., run_id: _Optional[str] = ..., reason: _Optional[_Union[DeletionReason, str]] = ..., region: _Optional[_Union[_types_pb2.Region, str]] = ..., size_bytes: _Optional[int] = ..., keys_destroyed_ms: _Optional[int] = ..., removed_ms: _Optional[int] = ..., undelivered_destination_ids: _Optional[_Iterable[str]] = ...) -> None: ...
+    audit_sequence: int
+    audit_hash: bytes
+    signature: bytes
+    root_key: bytes
+    def __init__(self, upload_id: _Optional[str] = ..., account_id: _Optional[str] = ..., run_id: _Optional[str] = ..., reason: _Optional[_Union[DeletionReason, str]] = ..., region: _Optional[_Union[_types_pb2.Region, str]] = ..., size_bytes: _Optional[int] = ..., keys_destroyed_ms: _Optional[int] = ..., removed_ms: _Optional[int] = ..., undelivered_destination_ids: _Optional[_Iterable[str]] = ..., audit_sequence: _Optional[int] = ..., audit_hash: _Optional[bytes] = ..., signature: _Optional[bytes] = ..., root_key: _Optional[bytes] = ...) -> None: ...
 
 class AbuseCount(_message.Message):
     __slots__ = ("fingerprint", "key_day", "kind", "count", "start_ms", "length_ms")

@@ -167,7 +167,7 @@ class ConnectResponse(_message.Message):
     def __init__(self, welcome: _Optional[_Union[Welcome, _Mapping]] = ..., delta: _Optional[_Union[_snapshot_pb2.Delta, _Mapping]] = ..., snapshot: _Optional[_Union[SnapshotRef, _Mapping]] = ..., facts_ack: _Optional[_Union[FactsAck, _Mapping]] = ..., quota: _Optional[_Union[QuotaGrant, _Mapping]] = ..., command: _Optional[_Union[Command, _Mapping]] = ..., echo: _Optional[_Union[HeartbeatEcho, _Mapping]] = ...) -> None: ...
 
 class Hello(_message.Message):
-    __slots__ = ("identity", "kind", "region", "boot_id", "build", "proto_min", "proto_max", "capabilities", "snapshot_version", "snapshot_digest", "outbox_epoch", "outbox_first_sequence", "certificate_end_ms", "clock_ms", "observed")
+    __slots__ = ("identity", "kind", "region", "boot_id", "build", "proto_min", "proto_max", "capabilities", "snapshot_version", "snapshot_digest", "outbox_epoch", "outbox_first_sequence", "certificate_end_ms", "clock_ms", "observed", "destination_key")
     IDENTITY_FIELD_NUMBER: _ClassVar[int]
     KIND_FIELD_NUMBER: _ClassVar[int]
     REGION_FIELD_NUMBER: _ClassVar[int]
@@ -183,6 +183,7 @@ class Hello(_message.Message):
     CERTIFICATE_END_MS_FIELD_NUMBER: _ClassVar[int]
     CLOCK_MS_FIELD_NUMBER: _ClassVar[int]
     OBSERVED_FIELD_NUMBER: _ClassVar[int]
+    DESTINATION_KEY_FIELD_NUMBER: _ClassVar[int]
     identity: _types_pb2.Identity
     kind: _types_pb2.ProcessKind
     region: _types_pb2.Region
@@ -198,7 +199,8 @@ class Hello(_message.Message):
     certificate_end_ms: int
     clock_ms: int
     observed: ObservedState
-    def __init__(self, identity: _Optional[_Union[_types_pb2.Identity, _Mapping]] = ..., kind: _Optional[_Union[_types_pb2.ProcessKind, str]] = ..., region: _Optional[_Union[_types_pb2.Region, str]] = ..., boot_id: _Optional[str] = ..., build: _Optional[str] = ..., proto_min: _Optional[int] = ..., proto_max: _Optional[int] = ..., capabilities: _Optional[_Iterable[str]] = ..., snapshot_version: _Optional[int] = ..., snapshot_digest: _Optional[_Union[_types_pb2.Digest, _Mapping]] = ..., outbox_epoch: _Optional[str] = ..., outbox_first_sequence: _Optional[int] = ..., certificate_end_ms: _Optional[int] = ..., clock_ms: _Optional[int] = ..., observed: _Optional[_Union[ObservedState, str]] = ...) -> None: ...
+    destination_key: _types_pb2.PublicKey
+    def __init__(self, identity: _Optional[_Union[_types_pb2.Identity, _Mapping]] = ..., kind: _Optional[_Union[_types_pb2.ProcessKind, str]] = ..., region: _Optional[_Union[_types_pb2.Region, str]] = ..., boot_id: _Optional[str] = ..., build: _Optional[str] = ..., proto_min: _Optional[int] = ..., proto_max: _Optional[int] = ..., capabilities: _Optional[_Iterable[str]] = ..., snapshot_version: _Optional[int] = ..., snapshot_digest: _Optional[_Union[_types_pb2.Digest, _Mapping]] = ..., outbox_epoch: _Optional[str] = ..., outbox_first_sequence: _Optional[int] = ..., certificate_end_ms: _Optional[int] = ..., clock_ms: _Optional[int] = ..., observed: _Optional[_Union[ObservedState, str]] = ..., destination_key: _Optional[_Union[_types_pb2.PublicKey, _Mapping]] = ...) -> None: ...
 
 class Welcome(_message.Message):
     __slots__ = ("proto", "heartbeat_interval_ms", "credit", "resume_from", "desired", "clock_ms")

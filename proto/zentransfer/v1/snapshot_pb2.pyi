@@ -305,7 +305,7 @@ class Condition(_message.Message):
     def __init__(self, kind: _Optional[_Union[ConditionKind, str]] = ..., pattern: _Optional[str] = ..., negated: _Optional[bool] = ...) -> None: ...
 
 class Destination(_message.Message):
-    __slots__ = ("id", "version", "account_id", "kind", "address", "naming", "secret")
+    __slots__ = ("id", "version", "account_id", "kind", "address", "naming", "secret", "endpoint", "store_region")
     ID_FIELD_NUMBER: _ClassVar[int]
     VERSION_FIELD_NUMBER: _ClassVar[int]
     ACCOUNT_ID_FIELD_NUMBER: _ClassVar[int]
@@ -313,6 +313,8 @@ class Destination(_message.Message):
     ADDRESS_FIELD_NUMBER: _ClassVar[int]
     NAMING_FIELD_NUMBER: _ClassVar[int]
     SECRET_FIELD_NUMBER: _ClassVar[int]
+    ENDPOINT_FIELD_NUMBER: _ClassVar[int]
+    STORE_REGION_FIELD_NUMBER: _ClassVar[int]
     id: str
     version: int
     account_id: str
@@ -320,7 +322,9 @@ class Destination(_message.Message):
     address: str
     naming: Naming
     secret: _types_pb2.Sealed
-    def __init__(self, id: _Optional[str] = ..., version: _Optional[int] = ..., account_id: _Optional[str] = ..., kind: _Optional[_Union[DestinationKind, str]] = ..., address: _Optional[str] = ..., naming: _Optional[_Union[Naming, _Mapping]] = ..., secret: _Optional[_Union[_types_pb2.Sealed, _Mapping]] = ...) -> None: ...
+    endpoint: str
+    store_region: str
+    def __init__(self, id: _Optional[str] = ..., version: _Optional[int] = ..., account_id: _Optional[str] = ..., kind: _Optional[_Union[DestinationKind, str]] = ..., address: _Optional[str] = ..., naming: _Optional[_Union[Naming, _Mapping]] = ..., secret: _Optional[_Union[_types_pb2.Sealed, _Mapping]] = ..., endpoint: _Optional[str] = ..., store_region: _Optional[str] = ...) -> None: ...
 
 class Naming(_message.Message):
     __slots__ = ("pattern", "clash", "part_pattern")

@@ -266,6 +266,15 @@ ASIDE: dict[str, tuple[Reason, tuple[Body, ...]]] = {
         Reason.MALFORMED,
         (receipt(GOOD, undelivered=("ds_" + "a" * 26,) * 100),),
     ),
+    "a signature that is none": (Reason.MALFORMED, (receipt(GOOD, signature=bytes(63)),)),
+    "a signature without its key": (Reason.MALFORMED, (receipt(GOOD, root_key=b""),)),
+    "a key without its signature": (Reason.MALFORMED, (receipt(GOOD, signature=b""),)),
+    "a hash of another length": (Reason.MALFORMED, (receipt(GOOD, audit_hash=bytes(31)),)),
+    "a place beyond counting": (Reason.MALFORMED, (receipt(GOOD, audit_sequence=2**63),)),
+    "a place in the chain unsigned": (
+        Reason.MALFORMED,
+        (receipt(GOOD, audit_hash=b"", signature=b"", root_key=b""),),
+    ),
     "a credential that has no id's form": (Reason.MALFORMED, (CredentialMiss("nina@mail", 1),)),
 }
 

@@ -18,14 +18,20 @@ from control.facts.apply import apply_batch
 from control.facts.model import Batch, Body, Fact
 from control.uploads.commands import MemoryCommands
 from control.uploads.feed import EventFeed
-from control.web import api
+from control.web import api, route
 from control.web.routes import PREFIX, Services
+from geo.answer import Doors
+from geo.web import Router
 from tests.control.builders import FR_1, INGEST, NOW_MS, epoch, tools, with_account
 from zentransfer.clock import ManualClock
 from zentransfer.credential import token
 from zentransfer.health import http_runner, listen
-from zentransfer.ids import CredentialID
+from zentransfer.ids import CredentialID, Region
 from zentransfer.limits import EVENTS_STREAM_S
+
+ROUTER = Router(
+    {region: Doors(f"http://{region}.example") for region in Region}, None, is_lab=False
+)
 
 
 @dataclass
@@ -113,7 +119,7 @@ async def served(stream_s: float = EVENTS_STREAM_S) -> AsyncGenerator[Desk, None
         stream_s=stream_s,
     )
     app = web.Application()
-    app.add_routes(api.routes(services))
+    app.add_routes([*api.routes(services), *route.routes(services, ROUTER)])
     runner = http_runner(app)
     await runner.setup()
     listener = listen("127.0.0.1", 0, "test")

@@ -57,10 +57,12 @@ def test_an_owner_sets_up_where_files_go() -> None:
             "id": folder["id"],
             "version": 1,
             "clash": "keep_both",
+            "endpoint": None,
+            "region": None,
             "created_at": rfc3339(NOW_MS + 1),
         }
         tried = await desk.call("POST", f"/destinations/{folder['id']}/test", token)
-        assert tried == (200, {"ok": True, "code": None, "detail": ""})
+        assert tried == (200, {"ok": True, "tried": True, "code": None, "detail": ""})
         assert [one.id for one in desk.probed] == [folder["id"]]
         rule = {
             "conditions": [{"kind": "name", "pattern": "*.jpg", "negated": True}],
@@ -133,6 +135,7 @@ def test_an_upload_is_shown_with_its_name_deliveries_and_timeline() -> None:
         _, first = await desk.call("GET", f"/uploads/{one.upload_id}", token)
         assert (first["name"], first["folder"]) == ("DSC_1.JPG", "match")
         assert (first["state"], first["destroyed_at"]) == ("delivering", None)
+        assert first["receipt"] is None
         (waiting,) = first["deliveries"]
         assert (waiting["state"], waiting["error"]) == ("wait", "timeout")
         await desk.tell(delivery_change(one, attempt=2, fence=2), receipt(one))
@@ -175,9 +178,25 @@ def test_an_upload_is_shown_with_its_name_deliveries_and_timeline() -> None:
                 },
                 {"at": rfc3339(NOW_MS + 4), "type": "content.destroyed", "detail": "delivered"},
             ],
+            "receipt": {
+                "upload": one.upload_id,
+                "account": nina.id,
+                "run": failed.run_id,
+                "reason": "delivered",
+                "region": "fr",
+                "size": 1000,
+                "keys_destroyed_at": rfc3339(NOW_MS + 3000),
+                "removed_at": rfc3339(NOW_MS + 3001),
+                "undelivered": [],
+                "audit_sequence": 7,
+                "audit_hash": bytes(range(32)).hex(),
+                "signature": bytes(range(64)).hex(),
+                "root_key": bytes(range(1, 33)).hex(),
+            },
         }
         _, page = await desk.call("GET", "/uploads", token)
-        assert page["items"] == [{key: shown[key] for key in shown if key != "events"}]
+        listed = shown.keys() - {"events", "receipt"}
+        assert page["items"] == [{key: shown[key] for key in listed}]
 
     with_desk(case)
 

@@ -35,10 +35,19 @@ class Line:
 
 
 FOLDER = {"kind": "folder", "label": "Desk", "address": "/srv/a"}
+BUCKET = {
+    "kind": "s3",
+    "label": "Bucket",
+    "address": "s3://bucket",
+    "access_key_id": "id",
+    "secret_access_key": "key",
+}
+SECRET = {"version": 1, "access_key_id": "other", "secret_access_key": "key"}
 PLAN = {"name": "All", "destinations": list[str]()}
 MATRIX: dict[tuple[str, str], Line] = {
     ("GET", "/destinations"): Line(200),
     ("POST", "/destinations"): Line(201, body=FOLDER),
+    ("PUT", "/destinations/{id}/secret"): Line(200, "bucket", SECRET),
     ("DELETE", "/destinations/{id}"): Line(204, "spare destination"),
     ("POST", "/destinations/{id}/test"): Line(200, "destination"),
     ("GET", "/workflows"): Line(200),
@@ -58,6 +67,7 @@ MATRIX: dict[tuple[str, str], Line] = {
 KINDS = {
     "destination": Kind.DESTINATION,
     "spare destination": Kind.DESTINATION,
+    "bucket": Kind.DESTINATION,
     "workflow": Kind.WORKFLOW,
     "spare workflow": Kind.WORKFLOW,
     "credential": Kind.CREDENTIAL,
@@ -84,11 +94,13 @@ async def owner(desk: Desk, name: str) -> Owner:
     await desk.tell(one, parked)
     desk.clock.advance(1)  # what follows is younger, so nothing else is sent through it
     _, spare = await desk.call("POST", "/destinations", token, json=FOLDER)
+    _, bucket = await desk.call("POST", "/destinations", token, json=BUCKET)
     _, flow = await desk.call("POST", "/workflows", token, json=PLAN)
     spare_credential, _ = await desk.issue(account)
     made.ids = {
         "destination": fixed(Kind.DESTINATION, (account.id, "desk")),
         "spare destination": spare["id"],
+        "bucket": bucket["id"],
         "workflow": fixed(Kind.WORKFLOW, (account.id, "all")),
         "spare workflow": flow["id"],
         "credential": spare_credential,

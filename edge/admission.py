@@ -1,0 +1,220 @@
+"""May this upload begin, and may it end: decided from what the node knows, asking nobody.  Pure.
+
+The rules: the data path makes no call (law 5); a name that nobody knows costs the same and gets the
+same answer as a wrong secret; and what a refusal says is true only of the one who holds the right
+secret.  Full means refused with the time to come back, never a wait without end (law 7).
+"""
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from typing import Final
+
+from edge.snapshot import (
+    AccountEntry,
+    AccountState,
+    CredentialEntry,
+    CredentialKind,
+    Snapshot,
+    WorkflowEntry,
+)
+from zentransfer.credential import Pepper, Shown, inner_hash, is_right, verifier
+from zentransfer.errors import Code, Error
+from zentransfer.ids import AccountID, CredentialID, CredentialName
+from zentransfer.limits import (
+    ADMISSION_RETRY_AFTER_S,
+    OUTBOX_FACT_BYTES_MAX,
+    UPLOAD_BYTES_MAX,
+    UPLOADS_PER_ACCOUNT_MAX,
+)
+
+_NOBODY: Final = Shown(CredentialName(""), "")
+_NO_VERIFIER: Final = bytes(32)
+
+
+@dataclass(frozen=True, slots=True)
+class Request:
+    """Who asks to send what: ``shown`` is ``None`` for no credential, or a malformed one.
+
+    ``length`` in bytes, ``None`` if not announced.  ``now_ms`` is UTC.
+    """
+
+    shown: Shown | None
+    kind: CredentialKind
+    length: int | None
+    is_tls: bool
+    now_ms: int
+
+
+@dataclass(frozen=True, slots=True)
+class Load:
+    """What this process bears now.
+
+    ``room_bytes`` is what the disk may still be promised: free, less the reserve and what open
+    uploads announced.  ``outbox_room_bytes`` is what the outbox may still take.
+    """
+
+    is_admitting: bool
+    in_flight: int
+    in_flight_max: int
+    of_account: Mapping[AccountID, int]
+    room_bytes: int
+    outbox_room_bytes: int
+
+
+@dataclass(frozen=True, slots=True)
+class Admit:
+    """It may: whose it is, where it goes, and the largest size in bytes."""
+
+    account: AccountEntry
+    credential: CredentialEntry
+    workflow: WorkflowEntry
+    size_max: int
+
+
+@dataclass(frozen=True, slots=True)
+class Refuse:
+    """It may not: the code and detail for the peer, and when to come back, in seconds."""
+
+    code: Code
+    detail: str = ""
+    retry_after_s: float | None = None
+
+    def error(self) -> Error:
+        """Return the refusal as what a door answers."""
+        return Error(self.code, self.detail, self.retry_after_s)
+
+
+_WRONG: Final = Refuse(Code.UNAUTHENTICATED)
+
+
+def admit(
+    snapshot: Snapshot | None, pepper: Pepper | None, request: Request, load: Load
+) -> Admit | Refuse:
+    """Decide about a new upload: the process first, then who asks, then what, then the room."""
+    found = _asker(snapshot, pepper, request, load)
+    if isinstance(found, Refuse):
+        return found
+    if found.account.state is AccountState.SUSPENDED:
+        return Refuse(Code.FORBIDDEN, "the account is suspended; see your account page")
+    return _asked(found, request) or _room(found, snapshot, request, load) or found
+
+
+def admit_again(
+    snapshot: Snapshot | None, pepper: Pepper | None, request: Request, load: Load, *, adds: bool
+) -> Admit | Refuse:
+    """Decide about a request for an upload that was admitted before.
+
+    *adds* says that it brings ``request.length`` further bytes; without, it needs no room: what
+    asks for an offset or ends an upload is served by a full node too.  A suspended account may
+    finish what is on its way.
+    """
+    found = _asker(snapshot, pepper, request, load)
+    if isinstance(found, Refuse):
+        return found
+    room = _room(found, snapshot, request, load) if adds else None
+    return _asked(found, request) or room or found
+
+
+def standing(snapshot: Snapshot, credential: CredentialID, now_ms: int) -> Admit | Refuse:
+    """Decide about what *credential* began, where nobody is there to show it again."""
+    return _standing(snapshot, snapshot.maybe_credential(credential), now_ms)
+
+
+def still_admitted(snapshot: Snapshot, admitted: Admit, now_ms: int) -> Admit | Refuse:
+    """Decide again, at the end: the credential may be void by now, the workflow a newer one.
+
+    A suspended account may finish what is on its way.
+    """
+    credential = snapshot.names.get(admitted.credential.name)
+    was = admitted.credential
+    if credential is None or (credential.id, credential.verifier) != (was.id, was.verifier):
+        return _WRONG
+    return _standing(snapshot, credential, now_ms)
+
+
+def _asker(
+    snapshot: Snapshot | None, pepper: Pepper | None, request: Request, load: Load
+) -> Admit | Refuse:
+    """Return what whoever asks may do, if this process takes anything at all."""
+    if not load.is_admitting:
+        return _later(Code.DRAINING)
+    if load.in_flight >= load.in_flight_max:
+        return _later(Code.OVERLOADED)
+    if snapshot is None or pepper is None or not _fits(pepper, snapshot):
+        return _later(Code.CONTROL_UNREACHABLE)
+    return _standing(snapshot, _maybe_shown(snapshot, pepper, request.shown), request.now_ms)
+
+
+def _fits(pepper: Pepper, snapshot: Snapshot) -> bool:
+    """Say whether the verifiers can be checked at all; asked before any name is looked up."""
+    return not snapshot.pepper_kids or pepper.kid in snapshot.pepper_kids
+
+
+def _maybe_shown(snapshot: Snapshot, pepper: Pepper, shown: Shown | None) -> CredentialEntry | None:
+    """Return the credential that was shown with its right secret.
+
+    The hashes are made and compared in any case, so that time tells nothing about names.
+    """
+    asked = shown or _NOBODY
+    credential = snapshot.names.get(asked.name)
+    expected = credential.verifier if credential is not None else _NO_VERIFIER
+    right = is_right(expected, verifier(pepper, inner_hash(asked.secret)))
+    return credential if right else None
+
+
+def _standing(
+    snapshot: Snapshot, credential: CredentialEntry | None, now_ms: int
+) -> Admit | Refuse:
+    """Return what a right credential may do, if there is one and it still stands for anything."""
+    account = None if credential is None else snapshot.maybe_account(credential.account_id)
+    if credential is None or account is None or not _is_good(credential, account, now_ms):
+        return _WRONG
+    if account.pin not in (None, snapshot.region):
+        return Refuse(Code.MISDIRECTED)
+    workflow = snapshot.maybe_workflow(credential.workflow_id)
+    if workflow is None or workflow.account_id != account.id:
+        return Refuse(
+            Code.FORBIDDEN, "the credential's workflow is gone; choose one on your account page"
+        )
+    size_max = account.limits.upload_bytes_max or snapshot.knob(
+        "upload_bytes_max", UPLOAD_BYTES_MAX
+    )
+    return Admit(account, credential, workflow, size_max)
+
+
+def _is_good(credential: CredentialEntry, account: AccountEntry, now_ms: int) -> bool:
+    return (
+        account.state is not AccountState.CLOSED
+        and credential.epoch >= account.epoch
+        and (credential.not_after_ms is None or now_ms < credential.not_after_ms)
+    )
+
+
+def _asked(found: Admit, request: Request) -> Refuse | None:
+    """Refuse what this account and credential may not do, and what is too large."""
+    if found.credential.kind is not request.kind:
+        return Refuse(Code.FORBIDDEN, "this credential is for another kind of client")
+    if found.credential.require_tls and not request.is_tls:
+        return Refuse(Code.TLS_REQUIRED)
+    if request.length is not None and request.length > found.size_max:
+        return Refuse(Code.TOO_LARGE)
+    return None
+
+
+def _room(found: Admit, snapshot: Snapshot | None, request: Request, load: Load) -> Refuse | None:
+    """Refuse what would not fit beside what is on its way; every upload needs room for its fact."""
+    assert snapshot is not None, "it says who asks"
+    most = found.account.limits.uploads_in_flight_max or snapshot.knob(
+        "uploads_in_flight_max", UPLOADS_PER_ACCOUNT_MAX
+    )
+    if load.of_account.get(found.account.id, 0) >= most:
+        return _later(Code.RATE_LIMITED)
+    if load.outbox_room_bytes < (load.in_flight + 1) * OUTBOX_FACT_BYTES_MAX:
+        return _later(Code.OUTBOX_FULL)
+    if load.room_bytes <= (request.length or 0):
+        return _later(Code.INSUFFICIENT_STORAGE)
+    return None
+
+
+def _later(code: Code) -> Refuse:
+    return Refuse(code, retry_after_s=ADMISSION_RETRY_AFTER_S)

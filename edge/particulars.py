@@ -1,0 +1,92 @@
+"""What an upload record keeps sealed: the file's name, and what its outcome will need.  Pure.
+
+The rule: an outcome that is told again is the same to the last byte, so everything in it that is
+not in the record in clear is sealed beside it **before** the end, the sealed name of a file too.
+"""
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from typing import Final
+
+from edge.facts import OutcomeState, SealedName
+from edge.seal.names import open_names, seal_names
+from zentransfer.errors import Code
+from zentransfer.ids import UploadID
+from zentransfer.sealed_name import FileName
+
+_WORDS: Final = "utf-8"
+
+
+@dataclass(frozen=True, slots=True)
+class Fate:
+    """An end other than a commit, and why."""
+
+    state: OutcomeState
+    error: Code
+
+
+@dataclass(frozen=True, slots=True)
+class Particulars:
+    """What is known of an upload beside its bytes.
+
+    ``sealed_name`` is the name as control gets it.  ``taken_by`` is the node and process that takes
+    it, such as ``fr-1/ingest-0``.  ``digest`` is the SHA-256 that its sender announced: it commits
+    with that digest or not at all.  ``metadata`` is what its sender gets back as it was sent.
+    ``fate`` is set with an end other than a commit.
+    """
+
+    name: FileName
+    taken_by: str = ""
+    sealed_name: SealedName | None = None
+    media_type: str = ""
+    content_encoding: str = ""
+    digest: bytes | None = None
+    metadata: str = ""
+    fate: Fate | None = None
+
+
+def seal_particulars(key: bytes, upload: UploadID, known: Particulars, nonce: bytes) -> bytes:
+    """Return *known* sealed for *upload* under the region's metadata *key* and 12 random bytes.
+
+    Raises :class:`edge.seal.packing.Malformed` when it is too long.
+    """
+    return seal_names(key, upload, _table(known), nonce)
+
+
+def open_particulars(key: bytes, upload: UploadID, sealed: bytes) -> Particulars:
+    """Return what is *sealed*; raises :class:`edge.seal.broken.Broken` if not of *upload*."""
+    table = open_names(key, upload, sealed)
+
+    def word(name: str) -> str:
+        return table.get(name, b"").decode(_WORDS)
+
+    return Particulars(
+        name=FileName(word("folder"), word("name")),
+        taken_by=word("by"),
+        sealed_name=SealedName(word("kid"), table["sealed"]) if "sealed" in table else None,
+        media_type=word("type"),
+        content_encoding=word("encoding"),
+        digest=table.get("digest"),
+        metadata=word("metadata"),
+        fate=Fate(OutcomeState(word("state")), Code(word("error"))) if "state" in table else None,
+    )
+
+
+def _table(known: Particulars) -> Mapping[str, bytes]:
+    table = {
+        "folder": known.name.folder.encode(_WORDS),
+        "name": known.name.name.encode(_WORDS),
+        "by": known.taken_by.encode(_WORDS),
+        "type": known.media_type.encode(_WORDS),
+        "encoding": known.content_encoding.encode(_WORDS),
+        "metadata": known.metadata.encode(_WORDS),
+    }
+    if known.sealed_name is not None:
+        table["kid"] = known.sealed_name.kid.encode(_WORDS)
+        table["sealed"] = known.sealed_name.ciphertext
+    if known.digest is not None:
+        table["digest"] = known.digest
+    if known.fate is not None:
+        table["state"] = known.fate.state.encode(_WORDS)
+        table["error"] = known.fate.error.encode(_WORDS)
+    return {name: value for name, value in table.items() if value}

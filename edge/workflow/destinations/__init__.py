@@ -1,0 +1,1 @@
+"""Where accounts want their files: one contract, a module for each kind."""

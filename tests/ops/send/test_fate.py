@@ -1,0 +1,78 @@
+from typing import Any
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from ops.send.fate import End, known, seen
+from ops.send.sending import Known
+
+
+def delivery(state: str, error: str | None = None) -> dict[str, Any]:
+    return {"destination": "d1", "state": state, "attempts": 1, "error": error}
+
+
+@pytest.mark.parametrize(
+    ("document", "what"),
+    [
+        (None, Known.UNKNOWN),
+        ({"state": "committed"}, Known.WHOLE),
+        ({"state": "destroyed", "committed_at": "2026-01-01"}, Known.WHOLE),
+        ({"state": "cancelled", "committed_at": "2026-01-01"}, Known.WHOLE),
+        ({"state": "cancelled", "committed_at": None}, Known.ENDED),
+        ({"state": "failed", "committed_at": None}, Known.ENDED),
+        ({"state": "destroyed", "committed_at": None}, Known.ENDED),
+        ({"state": "receiving"}, Known.UNKNOWN),
+    ],
+)
+def test_what_control_knows(document: dict[str, Any] | None, what: Known) -> None:
+    assert known(document) is what
+
+
+@pytest.mark.parametrize(
+    ("state", "deliveries", "end", "said"),
+    [
+        ("committed", [], End.UNDER_WAY, "delivering 0/0"),
+        ("delivering", [delivery("run"), delivery("delivered")], End.UNDER_WAY, "delivering 1/2"),
+        ("delivering", [delivery("wait", "timeout")], End.UNDER_WAY, "It took too long"),
+        ("delivered", [delivery("delivered")], End.UNDER_WAY, "being destroyed"),
+        ("delivering", [delivery("parked", "strange")], End.FAILED, "waits for you"),
+        ("failed", [delivery("failed", "forbidden")], End.FAILED, "given up (This is not allowed"),
+        ("cancelled", [delivery("cancelled")], End.FAILED, "was cancelled"),
+        ("failed", [], End.FAILED, "the upload was failed"),
+        ("destroyed", [delivery("delivered")], End.DELIVERED, "delivered"),
+        ("destroyed", [delivery("delivered"), delivery("run")], End.SETTLING, "1 of 2"),
+        ("destroyed", [], End.SETTLING, "names no destination"),
+    ],
+)
+def test_what_became_of_it(
+    state: str, deliveries: list[dict[str, Any]], end: End, said: str
+) -> None:
+    fate = seen({"state": state, "deliveries": deliveries, "digest": "sha256:ab"}, "ab")
+    assert fate.end is end
+    assert said in fate.words
+    assert len(fate.deliveries) == len(deliveries)
+
+
+def test_another_digest_is_no_success() -> None:
+    document = {
+        "state": "destroyed",
+        "digest": "sha256:cd",
+        "deliveries": [delivery("delivered")],
+    }
+    assert seen(document, "ab").end is End.FAILED
+    assert seen({**document, "digest": None}, "ab").end is End.DELIVERED
+
+
+@given(
+    st.dictionaries(
+        st.sampled_from(["state", "deliveries", "digest", "committed_at", "error"]),
+        st.none()
+        | st.integers()
+        | st.text()
+        | st.lists(st.none() | st.dictionaries(st.text(), st.text())),
+    )
+)
+def test_whatever_control_says_there_is_a_fate(document: dict[str, Any]) -> None:
+    assert seen(document, "ab").words
+    assert known(document) in Known

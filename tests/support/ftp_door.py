@@ -1,0 +1,209 @@
+"""The FTP door on a real port over a simulated disk, and a client that says what it likes."""
+
+import asyncio
+import re
+import socket
+import struct
+from collections.abc import AsyncGenerator, Awaitable, Callable
+from contextlib import asynccontextmanager, closing
+from dataclasses import replace
+from random import Random
+from typing import TypedDict, Unpack
+
+from edge.facts import Outcome, OutcomeState
+from edge.ftp.bounds import Bounds
+from edge.ftp.doors import FtpDoor
+from edge.ftp.passive import PassivePorts
+from edge.intake import Intake
+from edge.snapshot import CredentialKind
+from tests.support.real_loop import real_loop
+from tests.support.snapshots import Customer
+from tests.support.taking import Node
+from tests.support.writing import read_whole
+from zentransfer import health
+from zentransfer.ids import UploadID
+from zentransfer.memory_disk import MemoryDisk
+from zentransfer.sealed_name import FileName
+
+QUICK = Bounds(login_pause_s=0.02)
+"""The real bounds, but for the second that a wrong password costs."""
+
+# Below the ports that the kernel gives out by itself, and drawn: tests run beside each other.
+PORTS = range(20_000, 32_000)
+
+Said = tuple[int, str]
+
+
+class Client:
+    """One control connection, spoken by hand."""
+
+    def __init__(
+        self, door: "Door", reader: asyncio.StreamReader, writer: asyncio.StreamWriter
+    ) -> None:
+        self.door, self.reader, self.writer = door, reader, writer
+
+    async def send(self, line: str | bytes, end: bytes = b"\r\n") -> None:
+        self.writer.write((line.encode() if isinstance(line, str) else line) + end)
+        await self.writer.drain()
+
+    async def heard(self) -> Said:
+        """Read one reply: its code, and its lines joined."""
+        lines = [(await self.reader.readuntil(b"\n")).decode(errors="surrogateescape")]
+        code = lines[0][:3]
+        if lines[0][3] == "-":
+            while not lines[-1].startswith(f"{code} "):
+                lines.append((await self.reader.readuntil(b"\n")).decode())
+        return int(code), "".join(lines)[4:].rstrip("\r\n")
+
+    async def say(self, line: str | bytes) -> int:
+        """Send one command; return the code of its reply."""
+        await self.send(line)
+        return (await self.heard())[0]
+
+    async def sign_in(self, secret: str = "") -> int:
+        shown = self.door.node.customer.shown
+        assert await self.say(f"USER {shown.name}") == 331
+        return await self.say(f"PASS {secret or shown.secret}")
+
+    async def passive(self) -> int:
+        """Send PASV; return the port."""
+        await self.send("PASV")
+        code, text = await self.heard()
+        assert code == 227
+        match = re.search(r"\((\d+,\d+,\d+,\d+),(\d+),(\d+)\)", text)
+        assert match is not None
+        assert match[1] == "127,0,0,1"
+        return int(match[2]) * 256 + int(match[3])
+
+    @asynccontextmanager
+    async def data(self, source: str = "127.0.0.1") -> AsyncGenerator[asyncio.StreamWriter, None]:
+        """Open a data connection from *source*."""
+        _, writer = await dialled(await self.passive(), source)
+        try:
+            yield writer
+        finally:
+            writer.close()
+
+    async def store(self, name: str | bytes, content: bytes = b"abc") -> int:
+        """Store *content*; return the code of the last reply."""
+        async with self.data() as data:
+            code = await self.say(b"STOR " + (name.encode() if isinstance(name, str) else name))
+            if code != 150:
+                return code
+            data.write(content)
+            data.write_eof()
+            return (await self.heard())[0]
+
+    async def is_closed(self) -> bool:
+        try:
+            return await self.reader.read(1) == b""
+        except ConnectionError:
+            return True
+
+
+class Door:
+    """A door on a real port, over a simulated disk."""
+
+    def __init__(self, node: Node, door: FtpDoor, listener: socket.socket) -> None:
+        self.node, self.door = node, door
+        self.host, self.port = listener.getsockname()[:2]
+
+    @asynccontextmanager
+    async def stranger(self, source: str = "") -> AsyncGenerator[Client, None]:
+        """Connect from *source*, by default from the door's own address."""
+        reader, writer = await dialled(self.port, source or self.host)
+        try:
+            yield Client(self, reader, writer)
+        finally:
+            writer.close()
+
+    @asynccontextmanager
+    async def client(self) -> AsyncGenerator[Client, None]:
+        """Connect and sign in."""
+        async with self.stranger() as client:
+            assert (await client.heard())[0] == 220
+            assert await client.sign_in() == 230
+            yield client
+
+    async def until_told(self, count: int = 1) -> list[Outcome]:
+        """Wait until *count* uploads have ended; return their outcomes."""
+        async with asyncio.timeout(10):
+            while len(self.node.outcomes()) < count or self.node.intake.in_flight:  # noqa: ASYNC110
+                await asyncio.sleep(0.01)
+        return self.node.outcomes()
+
+    async def content(self, upload: UploadID) -> bytes:
+        return await read_whole(self.node.sink, upload, self.node.keys)
+
+    async def name(self, upload: UploadID) -> FileName:
+        record = (await self.node.sink.record(upload)).value
+        return self.node.intake.tools.settling.open(record).name
+
+    async def committed(self) -> list[tuple[FileName, bytes]]:
+        """Return the name and content of each whole upload, in the order of their ends."""
+        whole = [one for one in self.node.outcomes() if one.state is OutcomeState.COMMITTED]
+        return [
+            (await self.name(one.upload_id), await self.content(one.upload_id)) for one in whole
+        ]
+
+
+def one_port() -> range:
+    """Give a range of one free port."""
+    for port in Random().sample(PORTS, 20):
+        with closing(socket.socket()) as probe:
+            try:
+                probe.bind(("127.0.0.1", port))
+            except OSError:
+                continue
+            return range(port, port + 1)
+    raise AssertionError("no port of 20 is free")
+
+
+async def dialled(
+    port: int, source: str = "127.0.0.1"
+) -> tuple[asyncio.StreamReader, asyncio.StreamWriter]:
+    host = "::1" if ":" in source else "127.0.0.1"
+    return await asyncio.open_connection(host, port, local_addr=(source, 0))
+
+
+def reset(writer: asyncio.StreamWriter) -> None:
+    """Vanish with an RST."""
+    raw = writer.get_extra_info("socket")
+    raw.setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, struct.pack("ii", 1, 0))
+    writer.close()
+
+
+class Setup(TypedDict, total=False):
+    """What a test wants otherwise of its door."""
+
+    bounds: Bounds
+    customer: Customer
+    ports: range
+    host: str
+    public_host: str
+    intake_type: type[Intake]
+
+
+def run(
+    test: Callable[[Door], Awaitable[None]], *, uvloop: bool = False, **setup: Unpack[Setup]
+) -> None:
+    """Run *test* against a new door."""
+
+    async def main() -> None:
+        customer = replace(setup.get("customer", Customer()), kind=CredentialKind.FTP)
+        intake_type = setup.get("intake_type", Intake)
+        node = await Node(MemoryDisk(Random(1)), customer, intake_type=intake_type).start()
+        host = setup.get("host", "127.0.0.1")
+        ports = setup.get("ports", PORTS)
+        passive = PassivePorts(host, ports, Random(), setup.get("public_host"))
+        door = FtpDoor(node.intake, passive, node.clock, setup.get("bounds", QUICK))
+        listener = health.listen(host, 0, "test")
+        entrance = Door(node, door, listener)
+        await door.serve(listener)
+        try:
+            async with asyncio.timeout(40):
+                await test(entrance)
+        finally:
+            await door.close()
+
+    real_loop(main(), uvloop=uvloop)
