@@ -9,6 +9,8 @@ DIR ?= var
 BASE ?= 8000
 SEEDS ?= 200
 PYTHONS ?= 3.11 3.12 3.13
+# One more than there are cores: what waits for a process leaves its core to another test.
+WORKERS ?= $(shell expr $$(nproc) + 1)
 FAST := not peer and not lab and not world and not soak
 
 help:  ## Show this help
@@ -52,7 +54,7 @@ tools:
 	@bash ops/setup.sh test_tools
 
 test: check tools  ## Everything: set up, checks and every gating test; CI runs exactly this
-	$(PYTEST) -n auto -m "not soak"
+	$(PYTEST) -n $(WORKERS) -m "not soak"
 
 test-pythons:  ## The fast tests on each Python of PYTHONS
 	@set -e; for version in $(PYTHONS); do \

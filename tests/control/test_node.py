@@ -15,6 +15,7 @@ from typing import Any
 import pytest
 
 from tests.support.ingest_node import free_ports
+from tests.support.programs import as_in_service
 from tests.support.waiting import until
 
 pytestmark = [pytest.mark.peer, pytest.mark.timeout(180)]
@@ -40,6 +41,7 @@ class Control:
             process = self.process = subprocess.Popen(
                 [sys.executable, "-m", "control", "--settings", str(settings)],
                 stdin=subprocess.DEVNULL,
+                env=as_in_service(),
                 stderr=log,
             )
         until(lambda: process.poll() is not None or self.get("/readyz")[0] == 200, "it is up")

@@ -13,6 +13,7 @@ from typing import Any
 import pytest
 
 from tests.support.ingest_node import free_ports, prepare_data
+from tests.support.programs import as_in_service
 from tests.support.snapshots import Customer
 from tests.support.waiting import until
 from zentransfer.credential import pepper_file
@@ -54,6 +55,7 @@ class Machine:
             started = subprocess.Popen(
                 [sys.executable, "-m", *program, "--settings", str(self.folder / settings)],
                 stdin=subprocess.DEVNULL,
+                env=as_in_service(),
                 stderr=log,
             )
         self.running.append(started)

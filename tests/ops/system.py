@@ -16,8 +16,8 @@ from typing import Any
 import psutil
 
 from ops import ports, preflight
+from tests.support.programs import as_in_service
 from zentransfer.ids import Region
-from zentransfer.service import inherited
 
 COMMAND = Path(sys.executable).parent / "zentransfer"
 PATIENCE_S = 40.0  # for a machine that does much else
@@ -70,7 +70,7 @@ class System:
         self.base = base
         self.process = subprocess.Popen(
             [COMMAND, "up", "--dir", folder, "--base", str(base), "--regions", "fr"],
-            env=inherited() | {"ZT_UP_RESTART__FIRST_S": "0.05"} | variables,
+            env=as_in_service() | {"ZT_UP_RESTART__FIRST_S": "0.05"} | variables,
             stdin=subprocess.DEVNULL,
             stdout=subprocess.PIPE,
             stderr=subprocess.STDOUT,

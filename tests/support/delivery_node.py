@@ -25,6 +25,7 @@ from edge.sinks.directory import DirectorySink
 from edge.snapshot import Snapshot
 from edge.snapshot_file import open_snapshot_file
 from tests.support.delivery_site import ACCOUNT, WORKFLOW, destination_id, facts_of, snapshot
+from tests.support.programs import as_in_service
 from tests.support.waiting import until
 from tests.support.writing import fill
 from zentransfer.clock import SystemClock
@@ -138,6 +139,7 @@ class DeliveryNode:
                     *("--index", str(index), "--settings", str(self.settings)),
                 ],
                 stdin=subprocess.DEVNULL,
+                env=as_in_service(),
                 stderr=log,
             )
         self.running.append(process)

@@ -15,6 +15,7 @@ from edge.keys import RegionPublicKeys, load_public_keys
 from edge.private_keys import KeyFiles, make_region_keys
 from edge.snapshot import Snapshot
 from edge.snapshot_file import open_snapshot_file
+from tests.support.programs import as_in_service
 from tests.support.snapshots import Customer
 from tests.support.waiting import until
 from zentransfer.credential import pepper_file
@@ -90,6 +91,7 @@ class IngestNode:
                     *("--index", str(index), "--settings", str(self.settings)),
                 ],
                 stdin=subprocess.DEVNULL,
+                env=as_in_service(),
                 stderr=log,
             )
         self.running.append(process)
