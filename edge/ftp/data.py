@@ -90,7 +90,8 @@ class DataChannel(asyncio.BufferedProtocol):
             given.abort()
         else:
             self._pause()
-            # uvloop begins to read after this, whatever was said before.
+            # uvloop begins to read after this, whatever was said before; so does Python 3.11.2,
+            # which then believes that it rests.
             asyncio.get_running_loop().call_soon(self._rest)
         self._changed.set()
 
@@ -133,6 +134,7 @@ class DataChannel(asyncio.BufferedProtocol):
 
     def _rest(self) -> None:
         if not self._is_read:
+            self._resume()
             self._pause()
 
     def _pause(self) -> None:
