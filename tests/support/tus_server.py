@@ -128,6 +128,10 @@ class TusServer:
         if self._runner is not None:
             await self._runner.cleanup()
             self._runner = None
+            # aiohttp forgets a connection that was cut just when it began to wait for a request.
+            for task in asyncio.all_tasks():
+                if getattr(task.get_coro(), "__qualname__", "") == "RequestHandler.start":
+                    task.cancel()
 
     async def _route(self, request: web.Request) -> web.Response:
         self.asked.append("ROUTE")
