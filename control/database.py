@@ -12,15 +12,15 @@ import os
 import sqlite3
 import weakref
 from collections.abc import AsyncGenerator, Generator, Sequence
-from contextlib import asynccontextmanager, contextmanager, suppress
+from contextlib import AsyncExitStack, asynccontextmanager, contextmanager, suppress
 from pathlib import Path
-from typing import Final, cast
+from typing import Final
 
 from sqlalchemy import Connection as SyncConnection
 from sqlalchemy import Engine, Executable, RowMapping, create_engine, event, exc
 from sqlalchemy.engine.interfaces import DBAPIConnection
 from sqlalchemy.ext.asyncio import AsyncConnection, AsyncEngine, create_async_engine
-from sqlalchemy.pool import QueuePool, StaticPool
+from sqlalchemy.pool import StaticPool
 
 from control.connection import Values
 from control.migrations import migrate
@@ -186,21 +186,33 @@ def _engine(path: Path, pragmas: Sequence[str], begin: str, connections: int) ->
 
 @asynccontextmanager
 async def _begun(engine: AsyncEngine) -> AsyncGenerator[AsyncConnection, None]:
-    """Open a transaction on a connection of *engine*.
-
-    A cancelled statement costs its connection, and a cancelled connect leaves one behind that
-    nobody closes (aiosqlite 0.22).  So a missing one is made to its end, and waits in the pool.
-    """
+    """Open a transaction on a connection of *engine*."""
     with _explained():
-        if not cast("QueuePool", engine.pool).checkedin():
-            await asyncio.shield(_connected(engine))
-        async with engine.begin() as connection:
-            yield connection
+        async with AsyncExitStack() as until:
+            connection = await _connected(engine)
+            until.push_async_exit(connection)
+            async with connection.begin():
+                yield connection
 
 
-async def _connected(engine: AsyncEngine) -> None:
-    async with engine.connect():
-        pass
+async def _connected(engine: AsyncEngine) -> AsyncConnection:
+    """Return a connection of *engine*; a cancel of this never cancels the connecting itself.
+
+    For a cancelled connect leaves a connection behind that nobody closes (aiosqlite 0.22); and
+    every cancelled statement costs its connection, so the pool's next one may have to connect.
+    """
+    coming = asyncio.ensure_future(engine.connect().start())  # noqa: TID251 - none may cancel it
+    try:
+        return await asyncio.shield(coming)
+    except asyncio.CancelledError:
+        coming.add_done_callback(_give_back)
+        raise
+
+
+def _give_back(coming: asyncio.Future[AsyncConnection]) -> None:
+    """Let the pool have the connection that nobody waits for any more."""
+    if not coming.cancelled() and coming.exception() is None:
+        asyncio.shield(coming.result().close())
 
 
 def _memory_engine(content: bytes | None = None) -> Engine:
