@@ -1,6 +1,6 @@
 # Every door of the project, one line each; `make help` prints them.
 .DEFAULT_GOAL := help
-.PHONY: help setup tools run demo quick check test test-pythons soak sim world lab bench peers \
+.PHONY: help setup tools run demo quick check test test-pythons soak sim world lab bench bench-http peers \
 	fmt lint types layers wire proto proto-release lock clean
 
 BIN := .venv/bin
@@ -74,6 +74,13 @@ peers: setup tools  ## Only the tests with real peers and real processes
 soak: setup tools  ## What is too long for the gate: hundreds of seeds, long histories
 	$(PYTEST) -n auto --seeds 500 --timeout 3600 -m "soak or not soak"
 
+# -- speed ----------------------------------------------------------------------------------------
+
+bench: bench-http  ## Speed beside named peers, every door; reports in docs/bench
+
+bench-http: setup  ## The HTTP door beside nginx, @tus/server and others (BENCH_ROUNDS=3)
+	$(BIN)/python -m ops.bench.http
+
 # -- checks ---------------------------------------------------------------------------------------
 
 check: setup lint types layers wire  ## Format, lint, types, layers, wire; runs no code of ours
@@ -104,9 +111,6 @@ proto-release: setup  ## Renew the image that breaking changes are judged agains
 	bash ops/proto.sh release
 
 # -- later: these say so and fail, so that nobody takes silence for success -----------------------
-
-bench:  ## Speed beside named peers (comes with the doors)
-	@echo "make bench: no door takes an upload yet, so there is nothing to compare." >&2; exit 1
 
 lab:  ## The network lab of three regions (comes with routing)
 	@echo "make lab: DNS, BGP and the delay links are not built yet." >&2; exit 1

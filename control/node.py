@@ -29,6 +29,7 @@ from control.rpc.fleet import FleetService, Truth
 from control.rpc.snapshots import Snapshots
 from control.settings import ControlSettings
 from control.uploads.feed import EventFeed
+from control.uploads.receiving import ReceivingBook
 from control.web import api, route
 from control.web.routes import Services
 from zentransfer import health, rpc
@@ -74,6 +75,7 @@ async def main(service: Service, settings: ControlSettings) -> None:
         commands=fleet,
         probe=Probes(FolderProbe(probes), BucketProbe(books.database)),
         feed=feed,
+        receiving=books.receiving,
         changed=books.publisher.touch,
     )
     app = web.Application()
@@ -96,6 +98,7 @@ class _Books:
     tools: Tools
     publisher: Publisher
     feed: EventFeed
+    receiving: ReceivingBook
     clock: SystemClock
 
 
@@ -122,14 +125,14 @@ async def _books(service: Service, settings: ControlSettings) -> _Books:
             "Look at the disk and at the rights of that folder.",
             temporary=True,
         ) from failed
-    return _Books(database, tools, publisher, EventFeed(), clock)
+    return _Books(database, tools, publisher, EventFeed(), ReceivingBook(), clock)
 
 
 def _fleet(service: Service, books: _Books) -> FleetService:
     """Return the service for nodes, whose snapshots follow what changes in the books."""
-    intake = FactIntake(books.database, books.clock, books.feed)
+    intake = FactIntake(books.database, books.clock, books.feed, books.receiving)
     introduction = Introduction(books.database, books.clock, books.publisher.touch)
-    truth = Truth(intake, Snapshots(books.publisher), introduction)
+    truth = Truth(intake, Snapshots(books.publisher), introduction, books.receiving)
     fleet = FleetService(Fleet(), books.clock, books.tools.ids, truth=truth)
     service.tasks.create_task(fleet.watch())
     service.tasks.create_task(books.publisher.run(fleet.publish))

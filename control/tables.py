@@ -173,6 +173,8 @@ outcome: Final = _table(
     _int("created_ms"),
     _int("ended_ms"),
     _int("received_ms"),
+    _int("announced_bytes", maybe=True),
+    _int("destroyed_ms", maybe=True),
     Index(None, "id", unique=True),
     Index(None, "account_id", "created_ms", "upload_id"),
 )
@@ -191,6 +193,7 @@ delivery: Final = _table(
     _int("size_bytes"),
     _text("node"),
     _int("changed_ms"),
+    _bytes("digest", maybe=True),
     Index(None, "account_id", "upload_id"),
 )
 receipt: Final = _table(

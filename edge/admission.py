@@ -3,6 +3,9 @@
 The rules: the data path makes no call (law 5); a name that nobody knows costs the same and gets the
 same answer as a wrong secret; and what a refusal says is true only of the one who holds the right
 secret.  Full means refused with the time to come back, never a wait without end (law 7).
+
+Under pressure the order is: who asks for an offset or ends an upload is served, then who goes on
+with one, then who begins one.  So what is on its way is never shed for something new.
 """
 
 from collections.abc import Mapping
@@ -22,6 +25,8 @@ from zentransfer.errors import Code, Error
 from zentransfer.ids import AccountID, CredentialID, CredentialName
 from zentransfer.limits import (
     ADMISSION_RETRY_AFTER_S,
+    FLUSH_WAIT_MAX_S,
+    LOOP_LAG_MAX_S,
     OUTBOX_FACT_BYTES_MAX,
     UPLOAD_BYTES_MAX,
     UPLOADS_PER_ACCOUNT_MAX,
@@ -29,6 +34,7 @@ from zentransfer.limits import (
 
 _NOBODY: Final = Shown(CredentialName(""), "")
 _NO_VERIFIER: Final = bytes(32)
+_KEPT_FOR_APPENDS: Final = 10  # of so many places one is for uploads that were begun before
 
 
 @dataclass(frozen=True, slots=True)
@@ -50,7 +56,8 @@ class Load:
     """What this process bears now.
 
     ``room_bytes`` is what the disk may still be promised: free, less the reserve and what open
-    uploads announced.  ``outbox_room_bytes`` is what the outbox may still take.
+    uploads announced.  ``outbox_room_bytes`` is what the outbox may still take.  ``lag_s`` is how
+    late the loop is, ``flush_wait_s`` for how long a fact has been waiting for the disk.
     """
 
     is_admitting: bool
@@ -59,6 +66,27 @@ class Load:
     of_account: Mapping[AccountID, int]
     room_bytes: int
     outbox_room_bytes: int
+    lag_s: float = 0.0
+    flush_wait_s: float = 0.0
+
+    @property
+    def is_behind(self) -> bool:
+        """Whether this process has more to do than it can, so that nothing new may begin."""
+        kept = self.in_flight_max // _KEPT_FOR_APPENDS
+        return (
+            self.in_flight >= self.in_flight_max - kept
+            or self.lag_s > LOOP_LAG_MAX_S
+            or self.flush_wait_s > FLUSH_WAIT_MAX_S
+        )
+
+    def has_its_share(self, account: AccountID) -> bool:
+        """Say whether *account* has what it may have of a process that is half full.
+
+        That is an equal part for each account that has anything, so that none can fill it alone.
+        """
+        own = self.of_account.get(account, 0)
+        accounts = len(self.of_account) + (own == 0)
+        return 2 * self.in_flight >= self.in_flight_max and own * accounts >= self.in_flight_max
 
 
 @dataclass(frozen=True, slots=True)
@@ -91,11 +119,15 @@ def admit(
     snapshot: Snapshot | None, pepper: Pepper | None, request: Request, load: Load
 ) -> Admit | Refuse:
     """Decide about a new upload: the process first, then who asks, then what, then the room."""
+    if load.is_admitting and load.is_behind:
+        return _later(Code.OVERLOADED)  # before anything is computed for it
     found = _asker(snapshot, pepper, request, load)
     if isinstance(found, Refuse):
         return found
     if found.account.state is AccountState.SUSPENDED:
         return Refuse(Code.FORBIDDEN, "the account is suspended; see your account page")
+    if load.has_its_share(found.account.id):
+        return _later(Code.RATE_LIMITED)
     return _asked(found, request) or _room(found, snapshot, request, load) or found
 
 
@@ -108,6 +140,8 @@ def admit_again(
     asks for an offset or ends an upload is served by a full node too.  A suspended account may
     finish what is on its way.
     """
+    if adds and load.is_admitting and load.in_flight >= load.in_flight_max:
+        return _later(Code.OVERLOADED)
     found = _asker(snapshot, pepper, request, load)
     if isinstance(found, Refuse):
         return found
@@ -138,8 +172,6 @@ def _asker(
     """Return what whoever asks may do, if this process takes anything at all."""
     if not load.is_admitting:
         return _later(Code.DRAINING)
-    if load.in_flight >= load.in_flight_max:
-        return _later(Code.OVERLOADED)
     if snapshot is None or pepper is None or not _fits(pepper, snapshot):
         return _later(Code.CONTROL_UNREACHABLE)
     return _standing(snapshot, _maybe_shown(snapshot, pepper, request.shown), request.now_ms)

@@ -16,19 +16,20 @@ from edge.audit_chain import ChainBroken
 from edge.facts import DeletionReason
 from edge.guard import Guard, Policy, Resolver
 from edge.guard_proxy import Proxy
+from edge.keeping import Keeping, open_keeping
 from edge.keys import RegionPublicKeys, load_public_keys
 from edge.link_state import Asked, SealingKey, Verb
-from edge.place import KEYS_FOLDER, RUN_FOLDER, SINK_FOLDER
+from edge.place import KEYS_FOLDER, RUN_FOLDER
 from edge.private_keys import KeyFiles
 from edge.process import Process
+from edge.region_redis import maybe_region_state
+from edge.region_state import Event, Notice
 from edge.settings import Delivery, EdgeSettings
-from edge.sinks.directory import DirectorySink
 from edge.workflow.deliver import Deliverer
 from edge.workflow.destinations.kinds import Kinds, Network
 from edge.workflow.destinations.secrets import Secrets
 from edge.workflow.run import Holder
 from edge.workflow.site import Site, Timing
-from edge.workflow.store import DiskRunStore
 from edge.workflow.versions import Versions
 from edge.workflow.wake import Listener
 from zentransfer.clock import SystemClock
@@ -62,6 +63,7 @@ class DeliveryProcess(Process):
 
     deliverer: Deliverer
     proxy: Proxy
+    keeping: Keeping
 
     async def prepare(self, service: Service) -> None:
         """Open what a delivery stands on, and work for as long as *service* lives.
@@ -74,6 +76,7 @@ class DeliveryProcess(Process):
             if self.name == _FIRST:
                 folder = self.settings.data_dir / RUN_FOLDER
                 opened.callback(Listener(folder, deliverer.wake).close)
+            self._hear_of_others(service)
             kept = opened.pop_all()
         self.under_way = lambda: deliverer.due
 
@@ -84,8 +87,24 @@ class DeliveryProcess(Process):
         service.on_leave(Stage.DRAIN, "deliveries", deliverer.drain)
         service.on_leave(Stage.GIVE_BACK_LEASES, "leases", deliverer.give_back)
         service.on_leave(Stage.CLOSE, "deliveries", close)
+        self.health.add("sink", self.keeping.state)
         service.tasks.create_task(self.proxy.run())
+        service.tasks.create_task(self.keeping.tend())
         service.tasks.create_task(deliverer.run())
+
+    def _hear_of_others(self, service: Service) -> None:
+        """Be told of what became whole on the region's other nodes, where that is set up."""
+        state = maybe_region_state(self.settings)
+        if state is None:
+            return
+
+        def hear(notice: Notice) -> None:
+            if notice.event is Event.WHOLE:
+                self.deliverer.wake(notice.upload)
+
+        state.listen(hear)
+        self.health.add("neighbours", state.check, required=False)
+        service.tasks.create_task(state.run())
 
     async def act(self, asked: Asked, /) -> None:
         """Take in hand what control asks for a delivery or an upload; idempotent."""
@@ -104,8 +123,8 @@ class DeliveryProcess(Process):
         public, private = _keys(_disk(stack, settings.data_dir / KEYS_FOLDER))
         audit = await self._audit(data)
         stack.callback(audit.close)
-        sink = DirectorySink(settings.data_dir / SINK_FOLDER, public, os.urandom)
-        stack.callback(sink.close)
+        self.keeping = await open_keeping(settings, public)
+        stack.callback(self.keeping.close)
         resolver = Resolver()
         stack.callback(resolver.close)
         self.proxy = Proxy(Guard(_policy(settings), resolver), os.urandom)
@@ -116,8 +135,8 @@ class DeliveryProcess(Process):
         return Site(
             me=Holder(f"{settings.node}/{self.name}", _new_epoch()),
             region=public,
-            sink=sink,
-            runs=DiskRunStore(_disk(stack, settings.data_dir / SINK_FOLDER)),
+            sink=self.keeping.sink,
+            runs=self.keeping.runs,
             outbox=self.outbox,
             audit=audit,
             keys=private,

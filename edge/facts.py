@@ -71,6 +71,7 @@ class DeletionReason(StrEnum):
     CANCELLED = "cancelled"
     ERASED = "erased"
     EXPIRED = "expired"
+    UNFINISHED = "unfinished"
 
 
 @dataclass(frozen=True, slots=True)
@@ -86,7 +87,9 @@ class Outcome:
     """The final fate of an upload; there is exactly one per upload (law 3).
 
     ``error`` is why it did not commit, ``None`` if it did.  ``size_bytes`` are durable ones;
-    ``digest`` is SHA-256 of the content, when it is whole and known.  Times are UTC milliseconds.
+    ``digest`` is SHA-256 of the content, when it is whole and known.  ``announced_bytes`` is how
+    long it should have been, of one that did not commit; ``destroyed_ms`` is when nothing was left
+    of it, where that was before its outcome was told, else 0.  Times are UTC milliseconds.
     """
 
     id: OutcomeID
@@ -104,6 +107,8 @@ class Outcome:
     workflow_version: int
     created_ms: int
     ended_ms: int
+    announced_bytes: int | None = None
+    destroyed_ms: int = 0
 
 
 @dataclass(frozen=True, slots=True)
@@ -111,7 +116,8 @@ class DeliveryChange:
     """A delivery in a new state.
 
     ``attempt`` counts the running one too; ``fence`` is that of the lease under which it changed;
-    ``due_ms`` is when it is due again while it waits, else 0.
+    ``due_ms`` is when it is due again while it waits, else 0; ``digest`` is the SHA-256 of what was
+    delivered, where delivery computed it.
     """
 
     delivery_id: DeliveryID
@@ -125,6 +131,7 @@ class DeliveryChange:
     error: Code | None
     due_ms: int
     size_bytes: int
+    digest: bytes | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -229,6 +236,7 @@ def _body(kind: str, fields: Fields) -> Body:
 
 def _packed_outcome(body: Outcome) -> list[Packable]:
     name = body.name
+    more: list[Packable] = [body.announced_bytes, body.destroyed_ms]
     return [
         body.id,
         body.upload_id,
@@ -246,6 +254,7 @@ def _packed_outcome(body: Outcome) -> list[Packable]:
         body.workflow_version,
         body.created_ms,
         body.ended_ms,
+        *(more if any(more) else ()),
     ]
 
 
@@ -267,6 +276,8 @@ def _outcome(fields: Fields) -> Outcome:
         workflow_version=fields.number("13"),
         created_ms=fields.number("14"),
         ended_ms=fields.number("15"),
+        announced_bytes=fields.number("16") if fields.has("16") else None,
+        destroyed_ms=fields.number("17") if fields.has("17") else 0,
     )
 
 
@@ -289,6 +300,7 @@ def _packed_delivery(body: DeliveryChange) -> list[Packable]:
         body.error,
         body.due_ms,
         body.size_bytes,
+        *(() if body.digest is None else (body.digest,)),
     ]
 
 
@@ -305,6 +317,7 @@ def _delivery(fields: Fields) -> DeliveryChange:
         error=_maybe_code(fields, "8"),
         due_ms=fields.number("9"),
         size_bytes=fields.number("10"),
+        digest=_maybe_data(fields, "11", _DIGEST_BYTES) or None,
     )
 
 

@@ -8,6 +8,7 @@ from collections.abc import Mapping, Sequence
 from types import MappingProxyType
 from typing import Final
 
+from edge.begun import Receiving
 from edge.facts import (
     Body,
     CredentialMiss,
@@ -23,7 +24,7 @@ from edge.facts import (
 from edge.seal.packing import Malformed
 from zentransfer.ids import EpochID, Region
 from zentransfer.v1 import facts_pb2, types_pb2
-from zentransfer.v1.facts_pb2 import FactBatch
+from zentransfer.v1.facts_pb2 import FactBatch, UnderWay
 
 _REGION: Final = MappingProxyType(
     {
@@ -63,8 +64,14 @@ _DELETION: Final[Mapping[DeletionReason, facts_pb2.DeletionReason]] = MappingPro
         DeletionReason.CANCELLED: facts_pb2.DELETION_REASON_CANCELLED,
         DeletionReason.ERASED: facts_pb2.DELETION_REASON_ERASED,
         DeletionReason.EXPIRED: facts_pb2.DELETION_REASON_EXPIRED,
+        DeletionReason.UNFINISHED: facts_pb2.DELETION_REASON_UNFINISHED,
     }
 )
+
+
+def under_way(uploads: Sequence[Receiving]) -> UnderWay:
+    """Return the message that these are being received."""
+    return UnderWay(uploads=map(_receiving, uploads))
 
 
 def batch(epoch: EpochID, first: int, payloads: Sequence[bytes]) -> FactBatch:
@@ -100,6 +107,22 @@ def _with_body(body: Body) -> facts_pb2.Fact:
             )
 
 
+def _receiving(one: Receiving) -> facts_pb2.Receiving:
+    message = facts_pb2.Receiving(
+        upload_id=one.upload_id,
+        account_id=one.account_id,
+        region=_REGION[one.region],
+        created_ms=one.created_ms,
+        received_bytes=one.received_bytes,
+        announced_bytes=one.announced_bytes,
+        durable=one.durable,
+    )
+    if one.name is not None:
+        message.sealed_name.kid = one.name.kid
+        message.sealed_name.ciphertext = one.name.ciphertext
+    return message
+
+
 def _outcome(body: Outcome) -> facts_pb2.Outcome:
     message = facts_pb2.Outcome(
         id=body.id,
@@ -115,6 +138,8 @@ def _outcome(body: Outcome) -> facts_pb2.Outcome:
         workflow_version=body.workflow_version,
         created_ms=body.created_ms,
         ended_ms=body.ended_ms,
+        announced_bytes=body.announced_bytes,
+        destroyed_ms=body.destroyed_ms,
     )
     if body.digest is not None:
         message.digest.algorithm = types_pb2.DIGEST_ALGORITHM_SHA256
@@ -126,7 +151,7 @@ def _outcome(body: Outcome) -> facts_pb2.Outcome:
 
 
 def _delivery(body: DeliveryChange) -> facts_pb2.DeliveryChange:
-    return facts_pb2.DeliveryChange(
+    message = facts_pb2.DeliveryChange(
         delivery_id=body.delivery_id,
         run_id=body.run_id,
         upload_id=body.upload_id,
@@ -139,6 +164,10 @@ def _delivery(body: DeliveryChange) -> facts_pb2.DeliveryChange:
         due_ms=body.due_ms,
         size_bytes=body.size_bytes,
     )
+    if body.digest is not None:
+        message.digest.algorithm = types_pb2.DIGEST_ALGORITHM_SHA256
+        message.digest.value = body.digest
+    return message
 
 
 def _receipt(body: DeletionReceipt) -> facts_pb2.DeletionReceipt:

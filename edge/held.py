@@ -47,6 +47,7 @@ class Held:
         self.user: Taking | None = None
         self._newest: Taking | None = None
         self._waiting = 0
+        self._was_cut = False
         self._is_free = asyncio.Event()
         self._takeovers = deque[float](maxlen=TAKEOVERS_PER_MINUTE_MAX)
 
@@ -62,10 +63,12 @@ class Held:
         takeovers, SUPERSEDED when a still newer request came.
         """
         if self.user is not None:
-            self._count_takeover()
+            asked_s = self._must_be_seldom()
             self._newest = user
             self.user.cut(Code.SUPERSEDED)
             await self._wait(user)
+            if self._was_cut:  # and did not end by itself meanwhile, such as with its connection
+                self._takeovers.append(asked_s)
         self._newest = self.user = user
         self._is_free.clear()
 
@@ -75,9 +78,10 @@ class Held:
         if segment is not None:
             await segment.pump.close()
 
-    def release(self) -> None:
-        """Let the next request have it."""
+    def release(self, *, was_cut: bool = True) -> None:
+        """Let the next request have it; *was_cut* says that this one ended because of that."""
         self.user = None
+        self._was_cut = was_cut
         self._is_free.set()
 
     async def _wait(self, user: Taking) -> None:
@@ -93,13 +97,16 @@ class Held:
         if self._newest is not user:
             raise Error(Code.SUPERSEDED)
 
-    def _count_takeover(self) -> None:
-        """Bound the takeovers, so that two copies of a client do not starve each other for ever."""
+    def _must_be_seldom(self) -> float:
+        """Bound the takeovers, so that two copies of a client do not starve each other for ever.
+
+        Returns the loop's time.
+        """
         now_s = asyncio.get_running_loop().time()
         often = self._takeovers
         if len(often) == TAKEOVERS_PER_MINUTE_MAX and now_s - often[0] < _MINUTE_S:
             raise Error(Code.LOCKED, retry_after_s=_MINUTE_S - (now_s - often[0]))
-        often.append(now_s)
+        return now_s
 
 
 class HeldUploads:
@@ -117,15 +124,23 @@ class HeldUploads:
         held = self._held.get(upload)
         return None if held is None else held.user
 
+    def fence(self, upload: UploadID) -> int | None:
+        """Return the fence of the open segment of *upload*, if there is one."""
+        held = self._held.get(upload)
+        return None if held is None or held.segment is None else held.segment.record.fence
+
     def is_idle(self, upload: UploadID) -> bool:
         """Say whether no request has *upload* or waits for it."""
         held = self._held.get(upload)
         return held is None or held.is_idle
 
-    async def released(self, upload: UploadID) -> None:
-        """Let go of *upload*, and close what has been idle for long when there is too much."""
+    async def released(self, upload: UploadID, *, was_cut: bool = True) -> None:
+        """Let go of *upload*, as of :meth:`Held.release`.
+
+        Closes what has been idle for long when there is too much of it.
+        """
         held = self._held[upload]
-        held.release()
+        held.release(was_cut=was_cut)
         if held.segment is None and held.is_idle:
             del self._held[upload]
             return

@@ -7,29 +7,37 @@ anything else happens, and it reads the public half only.
 import asyncio
 import os
 from contextlib import suppress
+from dataclasses import replace
 from pathlib import Path
 from typing import Final
 
 from edge import capacity, landlock
+from edge.adoption import Adoption
 from edge.doors import FLEETING, listen, open_doors
 from edge.expiry import Expiry
 from edge.http.tus import DIALECT as TUS
 from edge.intake import Intake, Tools
+from edge.keeping import Keeping, open_keeping
 from edge.keys import PRIVATE_FOLDER, PUBLIC_FOLDER, RegionPublicKeys, load_public_keys
 from edge.meters import IntakeMeters
+from edge.neighbours import Neighbours
 from edge.pepper import PepperFile
-from edge.place import KEYS_FOLDER, RUN_FOLDER, SINK_FOLDER
-from edge.process import Process, make_folder
+from edge.place import KEYS_FOLDER, RUN_FOLDER, Left
+from edge.pressure import LoopLag
+from edge.process import Process, make_folder, new_epoch
+from edge.region_redis import maybe_region_state
+from edge.region_state import Event, Notice
 from edge.resumable import Resumables
 from edge.settings import EdgeSettings
 from edge.settling import Settling
-from edge.sinks.directory import DirectorySink
+from edge.sinks.base import Sink
 from edge.sweep import Sweep
-from edge.wakeup import Knocker
+from edge.wakeup import Knocker, Wake
 from zentransfer import ids, log
 from zentransfer.clock import SystemClock
 from zentransfer.disk import RealDisk
 from zentransfer.errors import Code
+from zentransfer.ids import UploadID
 from zentransfer.limits import INTAKE_CUT_S
 from zentransfer.service import CannotStart, Service, Stage
 
@@ -43,8 +51,8 @@ async def main(service: Service, settings: EdgeSettings, process: str) -> None:
     Raises :class:`zentransfer.service.CannotStart` for a taken port or place, a missing right,
     missing keys of the region, and a malformed address of control.
     """
-    listeners = listen(settings)
     self = Process(settings, process)
+    listeners = listen(settings, self.index)
     self.make_folders()
     make_folder(_pepper_path(settings).parent)  # to be there before anything is shut off
     _deny_private_keys(self)
@@ -73,10 +81,20 @@ async def _resumables(
 ) -> Resumables:
     """Return what takes uploads, with all that it stands on, and tell *service* how it ends."""
     settings = self.settings
-    sink = DirectorySink(settings.data_dir / SINK_FOLDER, keys, os.urandom)
-    left = await self.take_place(service, sink)
+    keeping = await open_keeping(settings, keys)
+    self.health.add("sink", keeping.state)
+    left = await self.take_place(service, keeping.sink)
     knocker = Knocker(settings.data_dir / RUN_FOLDER)
-    resumables = Resumables(_intake(self, sink, keys, knocker, files))
+    state = maybe_region_state(settings)
+
+    def wake(upload: UploadID) -> None:
+        knocker.wake(upload)
+        if state is not None:
+            state.tell(Notice(Event.WHOLE, upload, 0))
+
+    lag = LoopLag()
+    service.tasks.create_task(lag.run())
+    resumables = Resumables(_intake(self, keeping, keys, wake, files, lag))
     intake = resumables.intake
 
     async def drain() -> None:
@@ -90,29 +108,51 @@ async def _resumables(
     async def close() -> None:
         await resumables.unfinished.held.close()
         knocker.close()
-        sink.close()
+        keeping.close()
 
     service.on_leave(Stage.DRAIN, "uploads", drain)
     service.on_leave(Stage.CLOSE, "sink", close)
-    began = resumables.unfinished.began
-    sweep = Sweep(intake, left, ids.node(settings.node), FLEETING, began)
-
-    async def look_after() -> None:
-        await sweep.run()
-        await Expiry(resumables, frozenset({TUS})).run()
-
-    service.tasks.create_task(look_after())
+    service.tasks.create_task(_look_after(self, resumables, left, keeping.sink))
     service.tasks.create_task(intake.mend())
+    service.tasks.create_task(keeping.tend())
+    if state is not None:
+        neighbours = Neighbours(state, resumables.unfinished, keeping.sink)
+        self.health.add("neighbours", state.check, required=False)
+        service.tasks.create_task(neighbours.run())
+        service.tasks.create_task(state.run())
     self.under_way = lambda: intake.in_flight
+    self.receiving = intake.begun
     IntakeMeters(intake, self.registry)
     return resumables
 
 
+async def _look_after(self: Process, resumables: Resumables, left: Left, sink: Sink) -> None:
+    """See to what dead processes left and to what never ends by itself, for ever."""
+    adoption = Adoption(self.disk, self.place, self.outbox, new_epoch, left.living)
+    node = ids.node(self.settings.node)
+    began = resumables.unfinished.began
+
+    def is_anothers(taken_by: str) -> bool:
+        return taken_by in {f"{node}/{process}" for process in adoption.living}
+
+    expiry = Expiry(resumables, frozenset({TUS}), is_anothers)
+
+    async def see_to(left: Left) -> None:
+        uploads = tuple([one async for one in sink.uploads()])
+        await Sweep(resumables.intake, replace(left, uploads=uploads), node, FLEETING, began).run()
+        await expiry.look(finishes=True)
+
+    await Sweep(resumables.intake, left, node, FLEETING, began).run()
+    async with asyncio.TaskGroup() as group:
+        group.create_task(expiry.run())
+        group.create_task(adoption.run(see_to))
+
+
 def _intake(
-    self: Process, sink: DirectorySink, keys: RegionPublicKeys, knocker: Knocker, files: int
+    self: Process, keeping: Keeping, keys: RegionPublicKeys, wake: Wake, files: int, lag: LoopLag
 ) -> Intake:
     """Return what admits uploads and ends them, and let ``/readyz`` say what it lacks."""
-    settings, clock = self.settings, SystemClock()
+    settings, clock, sink = self.settings, SystemClock(), keeping.sink
     pepper = PepperFile(_pepper_path(settings))
     self.health.add("snapshot", self.snapshots.check)
     self.health.add("pepper", lambda: pepper.check(_pepper_kids(self)))
@@ -122,14 +162,15 @@ def _intake(
             taken_by=f"{settings.node}/{self.name}",
             sink=sink,
             outbox=self.outbox,
-            settling=Settling(sink, keys, self.outbox, clock, os.urandom, knocker.wake),
+            settling=Settling(sink, keys, self.outbox, clock, os.urandom, wake),
             snapshots=self.snapshots,
             pepper=pepper.maybe,
             clock=clock,
             random_bytes=os.urandom,
             is_admitting=lambda: self.duty.admits,
-            free_bytes=lambda: capacity.free_bytes(settings.data_dir),
+            free_bytes=keeping.room_bytes,
             in_flight_max=capacity.uploads_for(files),
+            lag_s=lag.p99_s,
         )
     )
 

@@ -18,6 +18,8 @@ from types import TracebackType
 from typing import Final
 
 from edge.admission import Admit, Load, Refuse, Request, admit, admit_again, still_admitted
+from edge.begun import Begun, Receiving, receiving
+from edge.checks import Check
 from edge.facts import Outcome, OutcomeState, SealedName
 from edge.incoming import Incoming
 from edge.mending import Mending
@@ -30,7 +32,7 @@ from edge.pump import Pump, Source
 from edge.record import Ending, UploadRecord
 from edge.room import Unpromised
 from edge.settling import Settling, Unborn, Unsettled
-from edge.sinks.base import NOTHING, Fenced, Sink, SinkError
+from edge.sinks.base import NOTHING, Fenced, Partial, Sink, SinkError
 from edge.snapshot import Snapshot
 from edge.snapshot_file import SnapshotFile
 from edge.upload import Upload
@@ -69,6 +71,7 @@ class Tools:
     is_admitting: Callable[[], bool]
     free_bytes: Callable[[], int]
     in_flight_max: int = UPLOADS_IN_FLIGHT_MAX
+    lag_s: Callable[[], float] = float  # of the loop, in seconds; none where nobody looks
 
 
 class Intake(Mending):
@@ -84,6 +87,7 @@ class Intake(Mending):
         self._room = 0
         self._room_until_s = float("-inf")
         self.new_id = IdMaker(tools.random_bytes).make
+        self.begun = Begun(tools.sink, tools.settling.open, tools.clock, lambda: self._taking)
 
     @property
     def in_flight(self) -> int:
@@ -131,6 +135,7 @@ class Intake(Mending):
         self._taking[taking] = None
         self._of_account[account] += 1
         self._is_idle.clear()
+        self.begun.stir()
 
     def left(self, taking: "Taking", account: AccountID) -> None:
         """Count *taking* no more."""
@@ -169,6 +174,8 @@ class Intake(Mending):
             of_account=self._of_account,
             room_bytes=self._room_bytes(),
             outbox_room_bytes=OUTBOX_BYTES_MAX - tools.outbox.size_bytes,
+            lag_s=tools.lag_s(),
+            flush_wait_s=tools.outbox.waiting_s,
         )
 
     def _room_bytes(self) -> int:
@@ -192,6 +199,7 @@ class Taking:
         self._pump: Pump | None = None
         self._unborn: Unborn | None = None
         self._ended = False
+        self._is_told = False
         self._cut: Code | None = None
         self._outcome = intake.tools.settling.outcome_id()
 
@@ -204,6 +212,17 @@ class Taking:
     def promised(self) -> int:
         """Return how many announced bytes are still to come, in bytes."""
         return self._pump.upload.left if self._length is not None and self._pump else 0
+
+    def receiving(self) -> Receiving | None:
+        """Return what its owner may see of it now; ``None`` before its beginning and at its end."""
+        if self._ended or self._unborn is None or self._pump is None:
+            return None
+        record = replace(self._unborn.record, length=self._length)
+        if record.is_partial:
+            return None
+        offset = self._pump.upload.offset
+        is_durable = self._is_told or offset > 0
+        return receiving(record, self._unborn.known, offset, durable=is_durable)
 
     async def __aenter__(self) -> "Taking":
         """Count as under way."""
@@ -240,6 +259,7 @@ class Taking:
             content_encoding=incoming.content_encoding,
             digest=incoming.digest,
             metadata=incoming.metadata,
+            concat=incoming.concat,
         )
         names, kid = tools.settling.seal(upload, known)
         record = UploadRecord(
@@ -253,25 +273,35 @@ class Taking:
             length=incoming.length,
             names=names,
             names_kid=kid,
+            is_partial=incoming.is_partial,
+            partials=incoming.partials,
         )
         self._unborn = Unborn(record, known)
         has_digest = incoming.wants_digest or incoming.digest is not None
-        claim = await tools.sink.create(record, lazily=True)
+        claim = await tools.sink.create(record, lazily=not incoming.partials)
         self._pump = Pump(
-            await claim.writer(),
+            await claim.writer(provisional=incoming.is_checked),
             Upload(admitted.size_max, incoming.length),
             hashlib.sha256() if has_digest else None,
+            is_provisional=incoming.is_checked,
         )
         return upload
 
-    async def receive(self, source: Source, patience: Patience) -> None:
-        """Take all parts of *source*; raises as :meth:`edge.pump.Pump.run`."""
+    async def receive(self, source: Source, patience: Patience, check: Check | None = None) -> None:
+        """Take all parts of *source*; raises as :meth:`edge.pump.Pump.run`.
+
+        With *check*, which ``begin`` must have known to come, they count only if it says so;
+        raises as :meth:`edge.pump.Pump.run_checked`.
+        """
         assert self._pump is not None, "begin first"
         if self._cut is not None:
             raise Error(self._cut)
         if self._length is None:
             source = Unpromised(source, self._intake.has_room)
-        await self._pump.run(source, patience)
+        if check is None:
+            await self._pump.run(source, patience)
+        else:
+            await self._pump.run_checked(source, patience, check)
 
     async def commit(self) -> Outcome:
         """Commit, and return the outcome when all of it is durable: then say success.
@@ -286,11 +316,12 @@ class Taking:
         expected = self._unchecked()
         ending = self._ending()
         try:
-            size = await self._pump.finish(ending, expected)
+            size = await self._pump.finish(ending, expected, self._partials())
         except (SinkError, Fenced) as failure:
             return await self._found_out(failure)  # perhaps only the answer of the disk was lost
         outcome = committed_outcome(record, known, ending, size)
-        await self._intake.tell(outcome)
+        if not record.is_partial:  # its owner hears of its finals
+            await self._intake.tell(outcome)
         self._ended = True
         return outcome
 
@@ -314,6 +345,10 @@ class Taking:
         if announced is not None and self._pump.digest() != announced:
             raise Error(Code.CHECKSUM_MISMATCH)
         return NOTHING
+
+    def _partials(self) -> tuple[Partial, ...]:
+        """Return the uploads that this one consists of, if it has no bytes of its own."""
+        return ()
 
     async def _found_out(self, failure: Error) -> Outcome:
         """Return the outcome if *failure* left the upload whole; else end it, and raise."""

@@ -10,15 +10,16 @@ from collections.abc import Callable
 from typing import Protocol
 
 from edge import facts_wire
+from edge.begun import Receiving
 from edge.facts import unpack_fact
 from edge.link_state import Acked, Position, Terms
 from edge.seal.packing import Malformed
 from zentransfer import log
 from zentransfer.errors import Error
 from zentransfer.ids import EpochID, NodeID
-from zentransfer.limits import LINK_ACK_S, LINK_CREDIT_MAX
+from zentransfer.limits import LINK_ACK_S, LINK_CREDIT_MAX, RECEIVING_PAUSE_S
 from zentransfer.stream import StreamClosed
-from zentransfer.v1.facts_pb2 import FactBatch
+from zentransfer.v1.facts_pb2 import FactBatch, UnderWay
 
 
 class FactSource(Protocol):
@@ -147,6 +148,44 @@ class FactSender:
             await self._outbox.acked(self._acked)
         except OSError as failed:  # it stays on the disk for now, and costs its room
             log.error("link.outbox_failed", failed, node=self._node)
+
+
+class ReceivingSource(Protocol):
+    """What the reporter needs of :class:`edge.begun.Begun`."""
+
+    def forget(self) -> None:
+        """Say everything anew."""
+        ...
+
+    async def news(self) -> list[Receiving]:
+        """Return what is new, as soon as there is any."""
+        ...
+
+
+class Reporter:
+    """One stream's reports of what is being received; one lost with its stream is said anew."""
+
+    def __init__(self, source: ReceivingSource) -> None:
+        self._source = source
+        self._waiting: UnderWay | None = None
+        self._is_taken = asyncio.Event()
+
+    async def watch(self, wake: Callable[[], None]) -> None:
+        """Call *wake* whenever there is something to send, with a pause in between, for ever."""
+        self._source.forget()
+        while True:
+            self._waiting = facts_wire.under_way(await self._source.news())
+            wake()
+            await self._is_taken.wait()
+            self._is_taken.clear()
+            await asyncio.sleep(RECEIVING_PAUSE_S)
+
+    def maybe_report(self) -> UnderWay | None:
+        """Return the report that waits, which is sent now."""
+        report, self._waiting = self._waiting, None
+        if report is not None:
+            self._is_taken.set()
+        return report
 
 
 def position(outbox: FactSource) -> Position:

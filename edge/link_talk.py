@@ -13,7 +13,7 @@ from random import Random
 from typing import Final, Protocol
 
 from edge import link_wire
-from edge.link_facts import FactSender, FactSource
+from edge.link_facts import FactSender, FactSource, ReceivingSource, Reporter
 from edge.link_snapshot import SnapshotReceiver
 from edge.link_state import (
     Acked,
@@ -56,11 +56,13 @@ class Cargo:
     """What a stream carries beside its heartbeats: facts out, snapshots in, or neither.
 
     ``destination_key`` is what control shall seal destinations' secrets to; delivery only.
+    ``receiving`` is what an ingest process has to report beside its facts.
     """
 
     outbox: FactSource | None = None
     snapshots: SnapshotReceiver | None = None
     destination_key: SealingKey | None = None
+    receiving: ReceivingSource | None = None
 
 
 class Owner(Protocol):
@@ -134,6 +136,7 @@ class Talk:
         cargo = side.owner.cargo
         self._outbox = cargo.outbox
         self._facts = FactSender(cargo.outbox, side.identity.node) if cargo.outbox else None
+        self._reporter = Reporter(cargo.receiving) if cargo.receiving else None
         self._snapshots = cargo.snapshots
         self._destination_key = cargo.destination_key
 
@@ -154,6 +157,8 @@ class Talk:
                 tasks = [group.create_task(self._send_all(stream))]
                 if self._facts is not None:
                     tasks.append(group.create_task(self._facts.watch(self._wake.set)))
+                if self._reporter is not None:
+                    tasks.append(group.create_task(self._reporter.watch(self._wake.set)))
                 if self._snapshots is not None:
                     tasks.append(group.create_task(self._snapshots.run(self._on_taken)))
                 await self._obeyed(terms.desired)
@@ -214,6 +219,9 @@ class Talk:
             return self._replies.popleft()
         if now_s >= self._due_s:
             return self._heartbeat(now_s)
+        report = self._reporter.maybe_report() if self._reporter else None
+        if report is not None:
+            return link_wire.under_way(report)
         batch = self._facts.maybe_batch(now_s) if self._facts else None
         return None if batch is None else link_wire.facts(batch)
 

@@ -28,7 +28,7 @@ from zentransfer import ids
 from zentransfer.errors import Code, Error
 from zentransfer.ids import CommandID, Kind, Region
 from zentransfer.v1 import fleet_pb2, types_pb2
-from zentransfer.v1.facts_pb2 import FactBatch
+from zentransfer.v1.facts_pb2 import FactBatch, UnderWay
 from zentransfer.v1.fleet_pb2 import ConnectRequest, ConnectResponse, SnapshotRef
 from zentransfer.v1.snapshot_pb2 import Delta
 from zentransfer.versions import OURS
@@ -134,6 +134,11 @@ def done(command: CommandID, end: CommandEnd, reason: str) -> ConnectRequest:
 def facts(batch: FactBatch) -> ConnectRequest:
     """Return a batch of facts."""
     return ConnectRequest(facts=batch)
+
+
+def under_way(report: UnderWay) -> ConnectRequest:
+    """Return what is being received."""
+    return ConnectRequest(under_way=report)
 
 
 def kept(offer: Offer) -> ConnectRequest:

@@ -41,23 +41,28 @@ class Mending:
                 await self.settle(one)
 
     async def settle(self, one: Unsettled) -> Outcome | None:
-        """Bring *one* to its end, or keep it for :meth:`mend`; returns its outcome if told now."""
+        """Bring *one* to its end, or keep it for :meth:`mend`; returns its outcome if told now.
+
+        That its content is gone may still be left to :meth:`mend` then.
+        """
         if one.upload in self._in_hand:
             return None
         self.left_open(one)  # first of all: whoever is cancelled here has left it to mend
         self._in_hand.add(one.upload)
+        outcome = None
         try:
             outcome = await self._settling.settle(one)
+            if outcome is not None:
+                self._count(outcome)
+            await self._settling.tell_gone(one.upload)
         except Exception as failure:  # noqa: BLE001 - a fault in one upload stops no other
             if not isinstance(failure, Error) or _is_lasting(failure):
                 log.error("upload.unsettled", failure, upload=one.upload)
                 self._forget(one)
-            return None
+            return outcome
         finally:
             self._in_hand.discard(one.upload)
         self._forget(one)
-        if outcome is not None:
-            self._count(outcome)
         return outcome
 
     def left_open(self, one: Unsettled) -> None:

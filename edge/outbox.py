@@ -35,6 +35,7 @@ class _Waiting:
     """A fact that is not durable yet; it gets its sequence when it is."""
 
     payload: bytes
+    since_s: float  # by the loop's time
     sequence: int = 0
 
 
@@ -111,6 +112,13 @@ class Outbox:
         waiting = sum(FRAME_BYTES + len(each.payload) for each in self._waiting)
         return waiting + sum(segment.size for segment in self._segments)
 
+    @property
+    def waiting_s(self) -> float:
+        """Return for how many seconds the oldest fact that is not durable has been waiting."""
+        if not self._waiting:
+            return 0.0
+        return asyncio.get_running_loop().time() - self._waiting[0].since_s
+
     async def add(self, payload: bytes) -> int:
         """Append one fact; returns its sequence when it is durable.
 
@@ -122,7 +130,7 @@ class Outbox:
             raise Error(Code.TOO_LARGE, "a fact is larger than its limit")
         if self.size_bytes + len(payload) + FRAME_BYTES > self._bytes_max:
             raise Error(Code.OUTBOX_FULL)
-        own = _Waiting(payload)
+        own = _Waiting(payload, asyncio.get_running_loop().time())
         self._waiting.append(own)
         try:
             while not own.sequence:

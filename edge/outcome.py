@@ -4,9 +4,10 @@ The rule: the outcome is a function of the durable record, so that ingest after 
 sweep after a crash and delivery before it destroys all tell the very same one (law 3).
 """
 
-from edge.facts import Door, Outcome, OutcomeState
+from edge.facts import DeletionReason, DeletionReceipt, Door, Fact, Outcome, OutcomeState
 from edge.particulars import Fate, Particulars
 from edge.record import Ending, UploadRecord
+from edge.workflow.plan import receipt_id
 from zentransfer.errors import Code
 
 _UNTOLD = Fate(OutcomeState.FAILED, Code.INTERNAL)
@@ -42,10 +43,12 @@ def committed_outcome(
 def maybe_outcome(record: UploadRecord, known: Particulars) -> Outcome | None:
     """Return the outcome that *record* tells, with what it keeps sealed; ``None`` before its end.
 
+    And none of a partial: its finals are what their owner knows of.
+
     Once the sealed part is destroyed, so is the outcome's source: tell it before.
     """
     ending = record.ending
-    if ending.outcome is None:
+    if ending.outcome is None or record.is_partial:
         return None
     if record.manifest is not None:
         return committed_outcome(record, known, ending, record.size)
@@ -66,4 +69,24 @@ def maybe_outcome(record: UploadRecord, known: Particulars) -> Outcome | None:
         workflow_version=0,
         created_ms=record.created_ms,
         ended_ms=ending.ended_ms,
+        announced_bytes=record.length,
     )
+
+
+def gone_fact(record: UploadRecord) -> Fact:
+    """Return the fact that nothing is left of an upload that never was whole, by its tombstone.
+
+    No signature: the process that destroyed it has no key to sign with, and none to open it either.
+    """
+    assert record.gone_ms, "the time is durable before it is told"
+    receipt = DeletionReceipt(
+        upload_id=record.upload,
+        account_id=record.account,
+        run_id=None,
+        reason=DeletionReason.UNFINISHED,
+        region=record.region,
+        size_bytes=record.size,
+        keys_destroyed_ms=record.gone_ms,
+        removed_ms=record.gone_ms,
+    )
+    return Fact(receipt_id(record.upload), record.gone_ms, receipt)

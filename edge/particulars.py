@@ -32,7 +32,8 @@ class Particulars:
     ``sealed_name`` is the name as control gets it.  ``taken_by`` is the node and process that takes
     it, such as ``fr-1/ingest-0``.  ``digest`` is the SHA-256 that its sender announced: it commits
     with that digest or not at all.  ``metadata`` is what its sender gets back as it was sent.
-    ``fate`` is set with an end other than a commit.
+    ``concat`` is what its sender said of the uploads that this one consists of, as it was sent;
+    it holds secret addresses.  ``fate`` is set with an end other than a commit.
     """
 
     name: FileName
@@ -42,6 +43,7 @@ class Particulars:
     content_encoding: str = ""
     digest: bytes | None = None
     metadata: str = ""
+    concat: str = ""
     fate: Fate | None = None
 
 
@@ -68,6 +70,7 @@ def open_particulars(key: bytes, upload: UploadID, sealed: bytes) -> Particulars
         content_encoding=word("encoding"),
         digest=table.get("digest"),
         metadata=word("metadata"),
+        concat=word("concat"),
         fate=Fate(OutcomeState(word("state")), Code(word("error"))) if "state" in table else None,
     )
 
@@ -80,6 +83,7 @@ def _table(known: Particulars) -> Mapping[str, bytes]:
         "type": known.media_type.encode(_WORDS),
         "encoding": known.content_encoding.encode(_WORDS),
         "metadata": known.metadata.encode(_WORDS),
+        "concat": known.concat.encode(_WORDS),
     }
     if known.sealed_name is not None:
         table["kid"] = known.sealed_name.kid.encode(_WORDS)

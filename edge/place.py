@@ -6,7 +6,8 @@ others live and which uploads the dead have left.
 """
 
 import asyncio
-from contextlib import AsyncExitStack
+from collections.abc import AsyncGenerator
+from contextlib import AsyncExitStack, asynccontextmanager
 from dataclasses import dataclass
 from typing import Final
 
@@ -77,12 +78,33 @@ class Place:
         """Give the place back; idempotent."""
         await self._held.aclose()
 
-    async def _living(self) -> frozenset[ProcessName]:
+    async def others(self) -> dict[ProcessName, bool]:
+        """Return the other places of our kind on this node, and of each whether somebody lives."""
+        kind = self._name.partition("-")[0]
+        names = [name for name in self._places() if name.partition("-")[0] == kind]
+        return {name: not await self._is_free(name) for name in names}
+
+    @asynccontextmanager
+    async def vacated(self, other: ProcessName) -> AsyncGenerator[Left, None]:
+        """Hold the place *other*, which nobody has; at a good end it is no more.
+
+        Yields what is left, with no upload in it: whoever wants them lists them under this lock;
+        we are among the living.  Raises ``TimeoutError`` while somebody has it.
+        """
+        lock = _lock_file(other)
+        async with AsyncExitStack() as held:
+            async with asyncio.timeout(PEER_LOCK_S):
+                await held.enter_async_context(self._disk.lock(lock))
+            yield Left((), await self._living() - {other} | {self._name})
+            self._disk.unlink(lock)  # the last act of its holder
+
+    def _places(self) -> list[ProcessName]:
         locks = [name for name in self._disk.names(RUN_FOLDER) if name.endswith(_LOCK)]
-        others = [ProcessName(name.removesuffix(_LOCK)) for name in locks if name != _STARTING]
-        return frozenset(
-            [one for one in others if one != self._name and not await self._is_free(one)]
-        )
+        names = [ProcessName(name.removesuffix(_LOCK)) for name in locks if name != _STARTING]
+        return [name for name in names if name != self._name]
+
+    async def _living(self) -> frozenset[ProcessName]:
+        return frozenset([one for one in self._places() if not await self._is_free(one)])
 
     async def _is_free(self, other: ProcessName) -> bool:
         try:

@@ -7,19 +7,22 @@ each process has a place of its own in the node's data folder, which nobody else
 import asyncio
 import os
 import socket
-from collections.abc import AsyncGenerator, AsyncIterator, Callable
+from collections.abc import AsyncGenerator, AsyncIterator, Callable, Iterable
 from contextlib import aclosing
 from importlib.metadata import version
 from pathlib import Path
 from random import Random, SystemRandom
+from ssl import SSLContext
 from typing import cast
 
 from aiohttp import web
 from aiohttp.typedefs import Middleware
 
 from edge.duty import Duty
+from edge.http.exchange import LANE
+from edge.lane import Lane
 from edge.link import Cargo, Link
-from edge.link_facts import oldest_ms
+from edge.link_facts import ReceivingSource, oldest_ms
 from edge.link_snapshot import SnapshotReceiver
 from edge.link_state import Asked, Desired, Identity, Observed, SealingKey, Status
 from edge.outbox import Outbox, open_outbox
@@ -27,13 +30,14 @@ from edge.place import FOLDERS, Left, Place
 from edge.settings import EdgeSettings
 from edge.sinks.base import Sink
 from edge.snapshot_file import SnapshotFile, open_snapshot_file
-from zentransfer import health, ids, metrics, rpc
+from zentransfer import fronted, health, ids, metrics, rpc
 from zentransfer.clock import SystemClock
 from zentransfer.disk import RealDisk
 from zentransfer.errors import Code, Error
+from zentransfer.fronted import Front
 from zentransfer.health import Health
 from zentransfer.ids import EpochID, IdMaker, Kind, ProcessName
-from zentransfer.limits import LINK_FETCH_S
+from zentransfer.limits import LINK_FETCH_S, LISTEN_BACKLOG
 from zentransfer.rpc_stream import Dialler
 from zentransfer.service import CannotStart, Service, Stage
 from zentransfer.v1 import types_pb2
@@ -52,9 +56,12 @@ _BOOT_ID = Path("/proc/sys/kernel/random/boot_id")
 class Process:
     """One process of a node, linked to control while it lives.
 
-    ``outbox`` and ``snapshots`` are there from :meth:`take_place` on.
+    ``disk`` (the data folder), ``place``, ``outbox`` and ``snapshots`` are there from
+    :meth:`take_place` on.
     """
 
+    disk: RealDisk
+    place: Place
     outbox: Outbox
     snapshots: SnapshotFile
 
@@ -65,6 +72,8 @@ class Process:
         """Says how many uploads or deliveries this process is at."""
         self.destination_key: SealingKey | None = None
         """What control shall seal destinations' secrets to; a process that opens them says it."""
+        self.receiving: ReceivingSource | None = None
+        """Says what uploads this process is taking, for their owners to see."""
         self.health = Health()
         self.duty = Duty(asyncio.get_running_loop().time)
         self.registry = metrics.registry()
@@ -72,7 +81,7 @@ class Process:
         identity = Identity(
             node=ids.node(settings.node),
             process=self.name,
-            epoch=_new_epoch(),
+            epoch=new_epoch(),
             boot_id=_boot_id(),
             build=version("zentransfer"),
         )
@@ -93,9 +102,14 @@ class Process:
         )
 
     @property
+    def index(self) -> int:
+        """Return which of its kind on the node this process is."""
+        return int(self.name.rpartition("-")[2])
+
+    @property
     def cargo(self) -> Cargo:
         """Return what the stream to control carries; there from :meth:`start` on."""
-        return Cargo(self.outbox, self._receiver, self.destination_key)
+        return Cargo(self.outbox, self._receiver, self.destination_key, self.receiving)
 
     def status(self) -> Status:
         """Return what the next heartbeat says."""
@@ -139,10 +153,10 @@ class Process:
             disk.close()
 
         service.on_leave(Stage.CLOSE, "disk", close)
-        place = Place(disk, self.name)
+        self.place = place = Place(disk, self.name)
         left = await place.take(sink)
         service.on_leave(Stage.CLOSE, "place", place.aclose)
-        self.outbox = await open_outbox(disk, place.outbox, _new_epoch)
+        self.outbox = await open_outbox(disk, place.outbox, new_epoch)
         # The newest action of a stage comes first: whoever ends uploads there registers after us.
         service.on_leave(Stage.FLUSH_OUTBOX, "facts", self.link.tell_all)
 
@@ -151,7 +165,21 @@ class Process:
 
         service.on_leave(Stage.CLOSE, "outbox", close_outbox)
         self.snapshots = open_snapshot_file(disk, place.snapshot, self.settings.region)
+        self.disk = disk
+        await self._learn_from(left.living)
         return left
+
+    async def _learn_from(self, living: Iterable[ProcessName]) -> None:
+        """Begin with the newest snapshot that a living process of this node serves by.
+
+        So one that never ran before, or long ago, can take over also while control is away.
+        """
+        folders = [Place(self.disk, name).snapshot for name in living]
+        region = self.settings.region
+        found = [open_snapshot_file(self.disk, each, region).current for each in folders]
+        newest = max((one for one in found if one), key=lambda one: one.version, default=None)
+        if newest is not None and newest.version > self.snapshots.version:
+            await self.snapshots.keep(newest)
 
     async def start(self, service: Service) -> None:
         """Link to control for as long as *service* lives."""
@@ -217,14 +245,26 @@ async def serve_http(
     routes: list[web.RouteDef],
     listener: socket.socket,
     *middlewares: Middleware,
-) -> None:
-    """Serve *routes* on *listener*, behind *middlewares*, until the last stage of leaving."""
-    app = web.Application(middlewares=middlewares)
+    lane: Lane | None = None,
+    front: Front | None = None,
+    tls: SSLContext | None = None,
+) -> web.SockSite:
+    """Serve *routes* on *listener*, behind *middlewares*, until the last stage of leaving.
+
+    Bodies of fast senders may go through *lane*; who is behind *front* is told by it.  Returns the
+    site, which may be stopped before: then it takes no more connections.
+    """
+    front = front or Front()
+    app = web.Application(middlewares=[fronted.middleware(front), *middlewares])
+    if lane is not None:
+        app[LANE] = lane
     app.add_routes(routes)
-    runner = health.http_runner(app)
+    runner = health.http_runner(app, fronted.kind(front))
     service.on_leave(Stage.CLOSE, "http", runner.cleanup)
     await runner.setup()
-    await web.SockSite(runner, listener).start()
+    site = web.SockSite(runner, listener, ssl_context=tls, backlog=LISTEN_BACKLOG)
+    await site.start()
+    return site
 
 
 def make_folder(path: Path) -> None:
@@ -254,7 +294,8 @@ def _flush_names(folder: Path) -> None:
         os.close(opened)
 
 
-def _new_epoch() -> EpochID:
+def new_epoch() -> EpochID:
+    """Return an epoch that nobody ever had."""
     return EpochID(IdMaker(os.urandom).make(Kind.EPOCH))
 
 

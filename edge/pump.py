@@ -9,9 +9,11 @@ import asyncio
 from collections.abc import Mapping
 from typing import Final, Protocol
 
+from edge.checks import Check, Hasher
+from edge.lane import Lent
 from edge.pace import Pace, Patience
 from edge.record import Ending
-from edge.sinks.base import NO_ENDING, NOTHING, Writer
+from edge.sinks.base import NO_ENDING, NOTHING, Partial, Writer
 from edge.upload import Upload
 from zentransfer.errors import Code, Error
 
@@ -26,26 +28,26 @@ class Source(Protocol):
         ...
 
 
-class Digest(Protocol):
-    """A running hash, as of ``hashlib``."""
-
-    def update(self, data: bytes, /) -> None:
-        """Add *data*."""
-        ...
-
-    def digest(self) -> bytes:
-        """Return the hash of all that was added."""
-        ...
-
-
 class Pump:
     """One upload's bytes on their way into one writer."""
 
-    def __init__(self, writer: Writer, upload: Upload, digest: Digest | None = None) -> None:
-        """Take bytes for *upload* from its offset on; *digest* sees each of them."""
+    def __init__(
+        self,
+        writer: Writer,
+        upload: Upload,
+        digest: Hasher | None = None,
+        *,
+        is_provisional: bool = False,
+    ) -> None:
+        """Take bytes for *upload* from its offset on; *digest* sees each of them.
+
+        *is_provisional* says that what *writer* takes counts only when it is accepted.
+        """
         self.upload = upload
+        self.is_provisional = is_provisional
         self._writer = writer
         self._digest = digest
+        self._check: Hasher | None = None
         self._left = upload.left
         self._patience: asyncio.Timeout | None = None
         self._cut: Code | None = None
@@ -74,12 +76,37 @@ class Pump:
                         self._patience.reschedule(pace.deadline_s)
                     if self._writer.is_due:
                         await self._flush(pace)
+                    if isinstance(source, Lent) and source.is_worth_it(now_s):
+                        pace.progressed(now_s, count)
+                        count, next_s = 0, now_s + pause_s
+                        await self._lend(source, pace)
         except TimeoutError:
             if self._patience is None or not self._patience.expired():
                 raise
             raise Error(self._cut or Code.TIMEOUT) from None
         finally:
             self._patience = None
+            if isinstance(source, Lent):
+                source.close()
+
+    async def run_checked(self, source: Source, patience: Patience, check: Check) -> None:
+        """Take all parts of *source* if *check* says so at its end; else nothing of it counts.
+
+        Only over a provisional writer.  Raises as :meth:`run`, and ``Error(CHECKSUM_MISMATCH)``;
+        the segment is closed then, because what came stands in it.
+        """
+        assert self.is_provisional, "plain data counts at once"
+        hasher = self._check = check.hasher()
+        try:
+            await self.run(source, patience)
+        except BaseException:
+            await self.close()
+            raise
+        if hasher.digest() != check.expected:
+            await self.close()
+            raise Error(Code.CHECKSUM_MISMATCH)
+        self._check = None
+        self._accept()
 
     def take(self, part: bytes) -> None:
         """Copy *part* into the record's buffer; raises as :meth:`run`."""
@@ -89,6 +116,8 @@ class Pump:
         self._left -= count
         if self._digest is not None:
             self._digest.update(part)
+        if self._check is not None:
+            self._check.update(part)
         room = self._writer.room()
         if count <= len(room):  # nearly always: parts are far smaller than records
             room[:count] = part
@@ -101,20 +130,26 @@ class Pump:
 
         *mark* and *now_ms* as of :meth:`edge.sinks.base.Writer.flush`, whose errors are raised.
         """
+        self._accept()
         self._durable(await self._writer.flush(mark=mark, now_ms=now_ms))
 
     async def finish(
-        self, ending: Ending = NO_ENDING, expected: Mapping[str, bytes] = NOTHING
+        self,
+        ending: Ending = NO_ENDING,
+        expected: Mapping[str, bytes] = NOTHING,
+        partials: tuple[Partial, ...] = (),
     ) -> int:
         """Commit: nothing comes after this.  Returns the size in bytes, durable.
 
-        *expected* are digests by algorithm that nobody here could check: delivery does.
+        *expected* are digests by algorithm that nobody here could check: delivery does.  *partials*
+        are the uploads that this one consists of, in place of bytes of its own.
         Raises ``Error(PEER_GONE)`` when announced bytes are missing, before anything is written;
         ``Fenced`` and ``SinkError``: then the record says what became of it.
         """
         self.upload.written(self._writer.written - self.upload.offset).committed()
+        self._accept()
         digest = None if self._digest is None else self._digest.digest()
-        manifest = await self._writer.finish(digest, ending, expected=expected)
+        manifest = await self._writer.finish(digest, ending, expected=expected, partials=partials)
         self._durable(manifest.total)
         self.upload = self.upload.committed()
         return manifest.total
@@ -127,6 +162,11 @@ class Pump:
     def is_complete(self) -> bool:
         """Whether every announced byte was taken."""
         return self._writer.written == self.upload.length
+
+    @property
+    def written(self) -> int:
+        """The offset up to which bytes were taken, durable or not."""
+        return self._writer.written
 
     @property
     def has_unflushed(self) -> bool:
@@ -147,11 +187,21 @@ class Pump:
         self._cut = code
         self._heed_cut()
 
+    def given_up_digest(self) -> Hasher | None:
+        """Return the running digest for the pump that goes on where this one ended."""
+        digest, self._digest = self._digest, None
+        return digest
+
     def digest(self) -> bytes | None:
         """Return the SHA-256 of what was taken, if it was asked for."""
         return None if self._digest is None else self._digest.digest()
 
     # -- inside ----------------------------------------------------------------------------------
+
+    def _accept(self) -> None:
+        """Let all that was taken count, unless a check of it is still under way."""
+        if self.is_provisional and self._check is None:
+            self._writer.accept(self._writer.written)
 
     def _heed_cut(self) -> None:
         if self._cut is not None and self._patience is not None and not self._patience.expired():
@@ -164,6 +214,31 @@ class Pump:
             room[:count] = rest[:count]
             self._writer.filled(count)
             rest = rest[count:]
+
+    async def _lend(self, source: Lent, pace: Pace) -> None:
+        """Let the fast lane fill the writer for as long as the sender is fast.
+
+        It lets go of whoever turns slow, so none of that time is held against the sender.
+        """
+        loop = asyncio.get_running_loop()
+        assert self._patience is not None
+        if read := source.begun():
+            self.take(read)
+        self._patience.reschedule(None)
+        self._heed_cut()
+        begun_s, left, written = loop.time(), self._left, self._writer.written
+        hashes = [each for each in (self._digest, self._check) if each is not None]
+        try:
+            while await source.take(self._writer, hashes, self._left) and self._writer.is_due:
+                self._left = left - (self._writer.written - written)
+                await self.flush()
+        finally:
+            self._left = left - (self._writer.written - written)
+        now_s = loop.time()
+        pace.excused(now_s, now_s - begun_s)
+        pace.progressed(now_s, self._writer.written - written)
+        self._patience.reschedule(pace.deadline_s)
+        self._heed_cut()
 
     async def _flush(self, pace: Pace) -> None:
         """Flush, and hold none of that time against the sender."""

@@ -6,25 +6,13 @@ fence never goes back; so whoever holds an older fence can neither add a segment
 
 from dataclasses import dataclass, replace
 from enum import StrEnum
-from typing import Final
 
-from crc32c import crc32c
-
-from edge.seal.header import HEADER_BLOCK_BYTES
-from edge.seal.packing import U32_MAX, Fields, Malformed, Packable, pack, unpack
 from edge.seal.record import Walked
 from zentransfer.ids import AccountID, CredentialID, OutcomeID, Region, UploadID, WorkflowID
 from zentransfer.limits import (
-    NAMES_BYTES_MAX,
+    FINALS_PER_PARTIAL_MAX,
     SEGMENTS_PER_UPLOAD_MAX,
-    UPLOAD_RECORD_BYTES_MAX,
 )
-
-_MAGIC: Final = b"ZTREC\x01"
-_ID_CHARS_MAX: Final = 64
-_WORD_CHARS_MAX: Final = 32
-_HASH_BYTES: Final = 32
-_SEALED_EXTRA_BYTES_MAX: Final = 64  # nonce and tag around the names
 
 
 class State(StrEnum):
@@ -32,6 +20,8 @@ class State(StrEnum):
 
     RECEIVING = "receiving"
     COMMITTED = "committed"
+    PARTIAL = "partial"
+    """Whole, and a piece of finals to come: never delivered by itself."""
     DAMAGED = "damaged"
     """Told bytes are no longer there: it fails visibly and is never rewound (law 1)."""
     DESTROYING = "destroying"
@@ -108,7 +98,13 @@ class UploadRecord:
     ``length`` is the announced size in bytes, ``size`` the durable one once it is committed.
     ``names`` are sealed under the metadata key named ``names_kid``.  ``heard_ms`` is when bytes of
     it were last noted, UTC, or 0.  ``door`` and ``dialect`` are
-    words of the doors: an upload is continued only in the dialect that created it.
+    words of the doors: an upload is continued only in the dialect that created it.  ``gone_ms`` is
+    when the content of one that never became whole was gone, UTC, or 0; ``is_gone_told`` that
+    control is told so.
+
+    An upload that ``is_partial`` is a piece of others (tus concatenation): ``finals`` names those,
+    and it stays until the last of them is gone.  One with ``partials`` consists of those, in this
+    order, and of no bytes of its own.
     """
 
     upload: UploadID
@@ -129,6 +125,11 @@ class UploadRecord:
     size: int = 0
     manifest: ManifestPlace | None = None
     ending: Ending = Ending()
+    gone_ms: int = 0
+    is_gone_told: bool = False
+    is_partial: bool = False
+    finals: tuple[UploadID, ...] = ()
+    partials: tuple[UploadID, ...] = ()
 
     @property
     def next_number(self) -> int:
@@ -187,9 +188,31 @@ class UploadRecord:
         self._must_be(State.RECEIVING)
         if self.length not in (None, size):
             raise WrongState("the upload is not as long as was announced")
-        return replace(
-            self, state=State.COMMITTED, manifest=manifest, size=size, ending=ending, mark=None
-        )
+        state = State.PARTIAL if self.is_partial else State.COMMITTED
+        return replace(self, state=state, manifest=manifest, size=size, ending=ending, mark=None)
+
+    def named_by(self, final: UploadID) -> "UploadRecord":
+        """Return the record of a partial of *final* too; raises :class:`WrongState`.
+
+        For what is no partial, has ended, or has as many finals as it may have.
+        """
+        if not self.is_partial or self.state not in (State.RECEIVING, State.PARTIAL):
+            raise WrongState(f"no open partial: the upload is {self.state}")
+        if final in self.finals:
+            return self
+        if len(self.finals) >= FINALS_PER_PARTIAL_MAX:
+            raise WrongState("it has too many finals")
+        return replace(self, finals=(*self.finals, final))
+
+    def left_by(self, final: UploadID, *, was_whole: bool) -> "UploadRecord":
+        """Return the record of a partial of *final* no more; it goes with the last whole one.
+
+        What no whole upload consists of stays its sender's, and expires as unfinished ones do.
+        """
+        if final not in self.finals:
+            return self
+        to = replace(self, finals=tuple(each for each in self.finals if each != final))
+        return to.destroying() if was_whole and not to.finals else to
 
     def damaged(self) -> "UploadRecord":
         """Return the record of an upload that lost what was told, under a higher fence."""
@@ -197,8 +220,11 @@ class UploadRecord:
         return replace(self, state=State.DAMAGED, fence=self.fence + 1)
 
     def ended(self, ending: Ending) -> "UploadRecord":
-        """Return the record stamped with an end other than a commit (cancelled, expired)."""
-        return replace(self, ending=ending)
+        """Return the record stamped with an end other than a commit (cancelled, expired).
+
+        Its size is what was durable of it, which its tombstone still knows.
+        """
+        return replace(self, ending=ending, size=self.mark.offset if self.mark else self.size)
 
     def destroying(self) -> "UploadRecord":
         """Return the record of an upload whose keys go now; nothing may be opened or added."""
@@ -216,7 +242,28 @@ class UploadRecord:
             names_kid="",
             segments=(),
             mark=None,
+            finals=(),
+            partials=(),
         )
+
+    def lacks_receipt(self) -> bool:
+        """Say whether this is the tombstone of what never became whole, and nobody is told of it.
+
+        One that stands for what never was has no account, and nobody to be told.
+        """
+        is_part = self.state is State.DESTROYED and self.manifest is None
+        is_whose = self.account != "" and self.ending.outcome is not None and not self.is_partial
+        return is_part and is_whose and not self.is_gone_told
+
+    def gone(self, now_ms: int) -> "UploadRecord":
+        """Return the tombstone with the time at which its content was gone; the first one stays."""
+        self._must_be(State.DESTROYED)
+        return self if self.gone_ms else replace(self, gone_ms=now_ms)
+
+    def gone_told(self) -> "UploadRecord":
+        """Return the tombstone of which nothing is left to be told."""
+        self._must_be(State.DESTROYED)
+        return replace(self, is_gone_told=True)
 
     def _must_be(self, state: State) -> None:
         if self.state is not state:
@@ -227,136 +274,3 @@ class UploadRecord:
         if len(self.segments) == 1:
             return None
         return Mark(offset, 0, Walked.begin(offset), is_end=True)
-
-
-def pack_record(record: UploadRecord, version: int) -> bytes:
-    """Return the stored form of *record* as its *version*, with a CRC over it.
-
-    Raises :class:`Malformed` above UPLOAD_RECORD_BYTES_MAX.
-    """
-    text = _MAGIC + pack(
-        {
-            "version": version,
-            "upload": record.upload,
-            "account": record.account,
-            "region": record.region,
-            "created_ms": record.created_ms,
-            "door": record.door,
-            "dialect": record.dialect,
-            "credential": record.credential,
-            "length": record.length,
-            "names": record.names,
-            "names_kid": record.names_kid,
-            "heard_ms": record.heard_ms,
-            "state": record.state,
-            "fence": record.fence,
-            "segments": [[s.number, s.fence, s.start, s.header_hash] for s in record.segments],
-            "mark": _packed_mark(record.mark),
-            "size": record.size,
-            "manifest": _packed_manifest(record.manifest),
-            "workflow": record.ending.workflow,
-            "workflow_version": record.ending.workflow_version,
-            "ended_ms": record.ending.ended_ms,
-            "outcome": record.ending.outcome,
-        }
-    )
-    if len(text) + 4 > UPLOAD_RECORD_BYTES_MAX:
-        raise Malformed("the record is too long")
-    return text + crc32c(text).to_bytes(4)
-
-
-def read_record(data: bytes) -> tuple[UploadRecord, int]:
-    """Return the record in *data* and its version; raises :class:`Malformed`.
-
-    A field that this program does not know is no error: new files meet old programs while a node
-    is being renewed, and an old one that changes such a record drops the field.
-    """
-    text, crc = data[:-4], data[-4:]
-    if not text.startswith(_MAGIC) or crc32c(text) != int.from_bytes(crc):
-        raise Malformed("no upload record, or a damaged one")
-    fields = unpack(text[len(_MAGIC) :])
-    try:
-        return _record(fields), fields.number("version")
-    except ValueError as wrong:  # a word that is no state or region of ours
-        raise Malformed("a field has no meaning") from wrong
-
-
-def _record(fields: Fields) -> UploadRecord:
-    credential = _maybe_text(fields, "credential")
-    return UploadRecord(
-        upload=UploadID(fields.text("upload", _ID_CHARS_MAX)),
-        account=AccountID(fields.text("account", _ID_CHARS_MAX)),
-        region=Region(fields.text("region", _WORD_CHARS_MAX)),
-        created_ms=fields.number("created_ms"),
-        door=fields.text("door", _WORD_CHARS_MAX),
-        dialect=fields.text("dialect", _WORD_CHARS_MAX),
-        credential=None if credential is None else CredentialID(credential),
-        length=fields.number("length") if fields.has("length") else None,
-        names=fields.data("names", NAMES_BYTES_MAX + _SEALED_EXTRA_BYTES_MAX),
-        names_kid=fields.text("names_kid", _ID_CHARS_MAX),
-        heard_ms=fields.number("heard_ms") if fields.has("heard_ms") else 0,
-        state=State(fields.text("state", _WORD_CHARS_MAX)),
-        fence=fields.number("fence"),
-        segments=tuple(_segment(row) for row in fields.rows("segments", SEGMENTS_PER_UPLOAD_MAX)),
-        mark=_mark(fields),
-        size=fields.number("size"),
-        manifest=_manifest(fields),
-        ending=_ending(fields),
-    )
-
-
-def _segment(row: Fields) -> Segment:
-    return Segment(
-        row.number("0", U32_MAX), row.number("1"), row.number("2"), row.data("3", _HASH_BYTES)
-    )
-
-
-def _packed_mark(mark: Mark | None) -> Packable:
-    if mark is None:
-        return None
-    walked = mark.walked
-    return {
-        "offset": mark.offset,
-        "position": mark.position,
-        "from_position": walked.position,
-        "from_written": walked.written,
-        "is_end": mark.is_end,
-    }
-
-
-def _mark(fields: Fields) -> Mark | None:
-    if not fields.has("mark"):
-        return None
-    mark = fields.table("mark")
-    offset, position = mark.number("offset"), mark.number("from_position")
-    written = mark.number("from_written")
-    begin = Walked(position, written, offset, position, written)
-    return Mark(offset, mark.number("position"), begin, mark.flag("is_end"))
-
-
-def _packed_manifest(place: ManifestPlace | None) -> Packable:
-    return None if place is None else [[place.digest, place.position, place.counter]]
-
-
-def _manifest(fields: Fields) -> ManifestPlace | None:
-    if not fields.has("manifest"):
-        return None
-    for row in fields.rows("manifest", 1):
-        place = ManifestPlace(row.data("0", _HASH_BYTES), row.number("1"), row.number("2", U32_MAX))
-        if place.position >= HEADER_BLOCK_BYTES:
-            return place
-    raise Malformed("a manifest that stands nowhere")
-
-
-def _ending(fields: Fields) -> Ending:
-    workflow, outcome = _maybe_text(fields, "workflow"), _maybe_text(fields, "outcome")
-    return Ending(
-        workflow=None if workflow is None else WorkflowID(workflow),
-        workflow_version=fields.number("workflow_version"),
-        ended_ms=fields.number("ended_ms"),
-        outcome=None if outcome is None else OutcomeID(outcome),
-    )
-
-
-def _maybe_text(fields: Fields, name: str) -> str | None:
-    return fields.text(name, _ID_CHARS_MAX) if fields.has(name) else None

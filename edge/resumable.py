@@ -11,7 +11,8 @@ from edge.particulars import Fate
 from edge.record import UploadRecord
 from edge.resuming import Resuming, Wanted
 from edge.unfinished import Unfinished
-from zentransfer.errors import Code
+from zentransfer import log
+from zentransfer.errors import Code, Error
 from zentransfer.ids import UploadID
 
 
@@ -58,7 +59,23 @@ class Resumables:
                 await taking.drop()
                 return False
             await taking.commit()
-            return True
+            is_partial = taking.is_partial
+        if is_partial:
+            await self.join(record.upload)
+        return True
+
+    async def join(self, upload: UploadID) -> None:
+        """Commit each final of *upload*, a partial, as far as all partials of it are whole.
+
+        Nobody waits for it: what cannot be committed now is when somebody asks for it.
+        """
+        sink = self.intake.tools.sink
+        try:
+            for final in (await sink.record(upload)).value.finals:
+                await self.finish((await sink.record(final)).value)
+        except Error as failure:
+            if failure.code is not Code.GONE:  # of one that ended meanwhile
+                log.error("upload.unsettled", failure, upload=upload)
 
     async def expire(self, upload: UploadID) -> None:
         """End *upload* as expired, unless a request has it now."""

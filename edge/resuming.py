@@ -6,63 +6,39 @@ before, and goes on with that one's open segment if the fence is still ours; els
 upload, which says what is durable (law 1).
 """
 
-import hashlib
-from collections.abc import Callable, Mapping
-from dataclasses import dataclass, replace
+from collections.abc import Mapping
 from types import TracebackType
 from typing import Final
 
-from edge.admission import Admit
+from edge.attaching import Attaching, Wanted
+from edge.checks import Check
 from edge.facts import Outcome, OutcomeState
-from edge.held import Held, Segment
+from edge.held import Segment
 from edge.incoming import Incoming
-from edge.intake import Taking
 from edge.pace import Patience
-from edge.particulars import Fate
-from edge.pump import Pump, Source
-from edge.record import State, UploadRecord
-from edge.settling import Unborn
-from edge.sinks.base import Conflict, Damaged, Ended, Fenced, SinkError, UnknownUpload
-from edge.unfinished import Unfinished
-from edge.upload import OffsetMismatch, Upload
+from edge.partials import claim_partials, must_be_partials, partials_of
+from edge.particulars import Fate, Particulars
+from edge.pump import Source
+from edge.record import State
+from edge.sinks.base import Fenced, Partial, SinkError
+from edge.upload import OffsetMismatch
 from edge.upload import State as UploadState
 from zentransfer.errors import Code, Error
 from zentransfer.ids import UploadID
 from zentransfer.limits import ADMISSION_RETRY_AFTER_S, UNFINISHED_S
 
-_CONFLICTS_MAX: Final = 8  # as of edge.settling
+__all__ = ["Resuming", "Wanted"]
+
 _SHA256: Final = "sha-256"  # its name in a manifest, as of RFC 9530
+_FATAL: Final = (Code.CHECKSUM_MISMATCH, Code.TOO_LARGE)
+"""What no further byte, and no further request, makes right at a commit."""
 
 
-@dataclass(frozen=True, slots=True)
-class Wanted:
-    """What a request wants of which upload.
-
-    ``adds`` says that it brings bytes; ``claims`` that it needs the offset, which a mere end of
-    the upload does not.
-    """
-
-    upload: UploadID
-    dialect: str
-    adds: bool = False
-    claims: bool = True
-
-
-class Resuming(Taking):
+class Resuming(Attaching):
     """One request for an upload that outlives it: ``begin`` it, or enter it where it stands.
 
     Leaving the ``with`` without a commit keeps what came, once the address was told.
     """
-
-    def __init__(
-        self, uploads: Unfinished, admitted: Admit, length: int | None, wanted: Wanted | None
-    ) -> None:
-        super().__init__(uploads.intake, admitted, length)
-        self._uploads = uploads
-        self._wanted = wanted
-        self._held: Held | None = None
-        self._whole: UploadRecord | None = None
-        self._is_told = wanted is not None
 
     async def __aenter__(self) -> "Resuming":
         """Count as under way, and take the upload over if it is there."""
@@ -82,6 +58,7 @@ class Resuming(Taking):
         traceback: TracebackType | None,
     ) -> None:
         """Keep the upload, or end it if nobody can ever come back to it."""
+        was_cut = isinstance(error, Error) and error.code is Code.SUPERSEDED and self._is_there()
         try:
             if self._ended or self._whole is not None or self._unborn is None:
                 return
@@ -95,13 +72,7 @@ class Resuming(Taking):
             await self.drop()
             raise
         finally:
-            await self._let_go()
-
-    @property
-    def upload(self) -> UploadID:
-        """Which upload it is."""
-        assert self._unborn is not None or self._wanted is not None, "begin first"
-        return self._unborn.record.upload if self._unborn else self._known_wanted().upload
+            await self._let_go(was_cut=was_cut)
 
     @property
     def offset(self) -> int:
@@ -110,26 +81,52 @@ class Resuming(Taking):
 
     @property
     def length(self) -> int | None:
-        """The announced length in bytes, or of an upload that is whole, its size."""
+        """The announced length in bytes, or of an upload that is whole, its size.
+
+        Of one that consists of others, that of all of them.
+        """
+        if self._whole is None and self._found_partials is not None:
+            return self._found_partials.length
         return self._whole.size if self._whole is not None else self._pumped().upload.length
 
     @property
     def is_complete(self) -> bool:
         """Whether every announced byte came: what is missing is the commit, at most."""
+        if self._whole is None and self._found_partials is not None:
+            return self._found_partials.is_complete
         return self._whole is not None or self._pumped().is_complete
+
+    @property
+    def is_partial(self) -> bool:
+        """Whether it is only a piece of finals to come."""
+        record = self._whole if self._whole is not None else self._begun().record
+        return record.is_partial
+
+    @property
+    def is_final(self) -> bool:
+        """Whether it consists of others."""
+        record = self._whole if self._whole is not None else self._begun().record
+        return bool(record.partials)
+
+    @property
+    def known(self) -> Particulars:
+        """What is known beside the bytes; nothing, once the upload's names are destroyed."""
+        if self._whole is not None:
+            return self._intake.tools.settling.open(self._whole)
+        return self._begun().known
 
     @property
     def metadata(self) -> str:
         """What the sender wanted to read again; nothing, once the upload's names are destroyed."""
-        if self._whole is not None:
-            return self._intake.tools.settling.open(self._whole).metadata
-        assert self._unborn is not None
-        return self._unborn.known.metadata
+        return self.known.metadata
 
     @property
     def expires_ms(self) -> int | None:
-        """When it expires if no byte comes (UTC milliseconds); ``None`` if it is whole."""
-        is_over = self._ended or self._whole is not None
+        """When it expires if no byte comes (UTC milliseconds); ``None`` if it is whole.
+
+        A partial expires all the same, for as long as it has no final.
+        """
+        is_over = (self._ended or self._whole is not None) and not self.is_partial
         return None if is_over else self._intake.tools.clock.now_ms() + int(UNFINISHED_S * 1000)
 
     def expect(self, offset: int) -> None:
@@ -154,22 +151,42 @@ class Resuming(Taking):
         self._length = length
 
     async def begin(self, incoming: Incoming) -> UploadID:
-        """Make the upload; nobody may be told of it before ``keep`` or ``commit`` returned."""
+        """Make the upload; nobody may be told of it before ``keep`` or ``commit`` returned.
+
+        Raises ``Error`` too: INVALID for partials that are not there, TOO_LARGE for all of them.
+        """
+        sink = self._intake.tools.sink
+        await must_be_partials(sink, self.account, incoming.partials)
         upload = await super().begin(incoming)
-        assert self._unborn is not None
+        unborn = self._begun()
         held = self._uploads.held.of(upload)
-        held.segment = Segment(self._unborn, self._pumped())
+        held.segment = Segment(unborn, self._pumped())
         await held.take(self)
         self._held = held
         self._uploads.began(upload, self.account)
+        if incoming.partials:
+            await claim_partials(sink, unborn.record)
+            self._found_partials = await partials_of(sink, unborn.record)
+            self._must_fit(self._found_partials.length)
         return upload
 
-    async def receive(self, source: Source, patience: Patience) -> None:
-        """Take all parts of *source*; raises as :meth:`edge.pump.Pump.run`."""
-        if self._whole is None:
-            await super().receive(source, patience)
-        elif await source.readany():
-            raise Error(Code.SIZE_EXCEEDED)
+    async def receive(self, source: Source, patience: Patience, check: Check | None = None) -> None:
+        """Take all parts of *source*; raises as :meth:`edge.pump.Pump.run`.
+
+        With *check*, for which the request was begun or attached, nothing of them counts unless
+        all came and it says so: else ``Error(CHECKSUM_MISMATCH)``, and the upload goes on from
+        where it stood.
+        """
+        if self._whole is not None:
+            if await source.readany():
+                raise Error(Code.SIZE_EXCEEDED)
+            return
+        try:
+            await super().receive(source, patience, check)
+        except BaseException:
+            if check is not None:
+                await self.drop()  # what came stands in the segment; a claim leaves it out
+            raise
 
     async def keep(self) -> int:
         """Return the offset, with all that came durable and the upload too: it may be told now.
@@ -196,176 +213,114 @@ class Resuming(Taking):
             if pump.upload.state is UploadState.COMMITTED:  # and still to be told
                 self._intake.left_open(self._unsettled(Code.INTERNAL))
                 self._ended = True
-            elif isinstance(failure, Error) and failure.code is Code.CHECKSUM_MISMATCH:
+            elif isinstance(failure, Error) and failure.code in _FATAL:
                 await self._settled(failure.code)  # no further byte makes it right
             raise
         finally:
             if self._ended:
-                self._uploads.ended(self.upload)
+                if not self._stays:
+                    self._uploads.ended(self.upload)
                 await self.drop()
         self._uploads.was_told(self.upload)
         if pump.upload.state is not UploadState.COMMITTED:  # it was found out to be whole
             self._whole = (await self._intake.tools.sink.record(self.upload)).value
         return outcome
 
-    async def terminate(self) -> Outcome:
+    async def terminate(self) -> Outcome | None:
         """End the upload as cancelled, content and all; returns the outcome, told.
 
-        Raises ``Error``: FORBIDDEN when it is whole and so no longer its sender's to end here,
-        UNAVAILABLE when the end is begun and goes on in the background.
+        A partial has none.  Raises ``Error``: FORBIDDEN when it is whole and so no longer its
+        sender's to end here, or a partial with a final; GONE when it was delivered and
+        destroyed, UNAVAILABLE when the end is begun and goes on in the background.
         """
-        outcome = None
-        if self._whole is None:
-            await self.drop()
-            self._ended = True
-            fate = Fate(OutcomeState.CANCELLED, Code.GONE)
-            outcome = await self._uploads.end(self.upload, fate)
-            if outcome is None:
-                raise Error(Code.UNAVAILABLE, retry_after_s=ADMISSION_RETRY_AFTER_S)
-        if outcome is None or outcome.state is OutcomeState.COMMITTED:
+        whole = self._whole
+        if whole is not None and whole.finals:
+            raise Error(Code.FORBIDDEN, "another upload consists of it; end that one")
+        if whole is not None and not whole.is_partial:
+            if whole.state is not State.COMMITTED:
+                raise Error(Code.GONE)
+            raise Error(Code.FORBIDDEN, "the upload is whole; cancel its deliveries instead")
+        await self.drop()
+        self._ended = True
+        fate = Fate(OutcomeState.CANCELLED, Code.GONE)
+        outcome = await self._uploads.end(self.upload, fate)
+        if outcome is None and not await self._is_destroyed():
+            raise Error(Code.UNAVAILABLE, retry_after_s=ADMISSION_RETRY_AFTER_S)
+        if outcome is not None and outcome.state is OutcomeState.COMMITTED:
             raise Error(Code.FORBIDDEN, "the upload is whole; cancel its deliveries instead")
         return outcome
-
-    async def drop(self) -> None:
-        """Close the segment, which keeps what is durable; the next request claims the upload."""
-        if self._held is not None:
-            await self._held.drop()
-        elif self._pump is not None:
-            await self._pump.close()
-
-    # -- taking over -----------------------------------------------------------------------------
-
-    async def _attach(self, wanted: Wanted) -> None:
-        """Take the upload over, from the request before or by a claim."""
-        await self._must_be_ours(wanted)  # before anybody is disturbed
-        held = self._uploads.held.of(wanted.upload)
-        await held.take(self)
-        self._held = held
-        if held.segment is not None and not await self._is_current(held.segment):
-            await held.drop()
-        if held.segment is None:
-            record = await self._must_be_ours(wanted)
-            if record.state is not State.RECEIVING:
-                await self._found_ended(record)
-            elif wanted.claims:
-                held.segment = await self._claimed(wanted.upload)
-        if held.segment is not None:
-            self._go_on(held.segment)
-
-    async def _must_be_ours(self, wanted: Wanted) -> UploadRecord:
-        record = (await self._intake.tools.sink.record(wanted.upload)).value
-        if record.account != self.account:
-            raise Error(Code.NOT_FOUND)
-        if record.dialect != wanted.dialect:
-            raise Error(Code.FORBIDDEN, "the upload was begun in another dialect")
-        return record
-
-    async def _is_current(self, segment: Segment) -> bool:
-        """Say whether nobody claimed the upload since *segment* was opened."""
-        try:
-            record = (await self._intake.tools.sink.record(segment.record.upload)).value
-        except UnknownUpload:
-            return False
-        return record.fence == segment.record.fence and record.state is State.RECEIVING
-
-    async def _claimed(self, upload: UploadID) -> Segment | None:
-        """Claim the upload and open a segment; ``None`` if it turns out to be whole."""
-        tools = self._intake.tools
-        try:
-            claim = await tools.sink.claim(upload)
-        except Ended as ended:
-            await self._found_ended(ended.record)
-            return None
-        except Damaged:
-            if (await tools.sink.record(upload)).value.state is State.DAMAGED:
-                await self._uploads.end(upload, Fate(OutcomeState.FAILED, Code.DAMAGED))
-            raise
-        known = tools.settling.open(claim.record)
-        self._unborn = Unborn(claim.record, known)
-        if known.taken_by != tools.taken_by:  # so that whoever sweeps knows whose it is
-            known = replace(known, taken_by=tools.taken_by)
-            names, kid = tools.settling.seal(upload, known)
-            await self._change(lambda record: record.named(names, kid))
-        bound = Upload(self._admitted.size_max, claim.record.length, claim.offset)
-        saw_all = claim.offset == 0 and known.digest is not None
-        pump = Pump(await claim.writer(), bound, hashlib.sha256() if saw_all else None)
-        self._uploads.began(upload, self.account)
-        return Segment(Unborn(claim.record, known), pump)
-
-    async def _found_ended(self, record: UploadRecord) -> None:
-        """Go on with what is whole as far as that goes; raises ``Error(GONE)`` for the rest."""
-        if record.manifest is None:
-            raise Error(Code.GONE)
-        self._uploads.ended(record.upload)
-        await self._uploads.tell(record)  # before anybody hears that it is whole (law 2)
-        self._whole = record
-
-    def _go_on(self, segment: Segment) -> None:
-        segment.pump.renewed()
-        self._pump, self._unborn = segment.pump, segment.unborn
-        self._length = segment.pump.upload.length
-
-    async def _change(self, change: Callable[[UploadRecord], UploadRecord]) -> None:
-        """Change the record while it is still ours; raises ``Fenced``, ``SinkError``."""
-        assert self._unborn is not None
-        sink, ours = self._intake.tools.sink, self._unborn.record
-        for _ in range(_CONFLICTS_MAX):
-            found = await sink.record(ours.upload)
-            if found.value.fence != ours.fence or found.value.state is not State.RECEIVING:
-                raise Fenced
-            try:
-                await sink.change(ours.upload, found.version, change(found.value))
-            except Conflict:
-                continue
-            return
-        raise Conflict
 
     # -- letting go ------------------------------------------------------------------------------
 
     async def _keep_if_possible(self) -> None:
-        if self._pump is None or not self._pump.has_unflushed:
+        is_over = self._held is None or self._held.segment is None
+        if is_over or self._pump is None or not self._pump.has_unflushed:
             return
         try:
             await self.keep()
         except Error:
             return  # the segment is closed; what is durable stays, and a claim counts it
 
-    async def _let_go(self) -> None:
+    async def _let_go(self, *, was_cut: bool = False) -> None:
         held, self._held = self._held, None
         if held is not None:
             if not self._is_told or self._ended:
                 await held.drop()
-                self._uploads.ended(self.upload)
-            await self._uploads.held.released(self.upload)
+                if not self._stays:
+                    self._uploads.ended(self.upload)
+            await self._uploads.held.released(self.upload, was_cut=was_cut)
+            self._uploads.waits(self.upload)
         self._intake.left(self, self.account)
 
     # -- inside ----------------------------------------------------------------------------------
 
+    @property
+    def _stays(self) -> bool:
+        """Whether it is a whole partial, which nothing but its finals or time ends."""
+        is_whole = self._pump is not None and self._pump.upload.state is UploadState.COMMITTED
+        return is_whole and self._begun().record.is_partial
+
+    def _is_there(self) -> bool:
+        """Say whether the sender is not known to be gone: else it lost nothing by a takeover."""
+        return self._wanted is None or self._wanted.is_there()
+
+    def _partials(self) -> tuple[Partial, ...]:
+        if self._found_partials is None:
+            return ()
+        self._must_fit(self._found_partials.length)
+        return self._found_partials.places()
+
+    def _must_fit(self, length: int | None) -> None:
+        if length is not None and length > self._admitted.size_max:
+            raise Error(Code.TOO_LARGE)
+
+    async def _is_destroyed(self) -> bool:
+        record = (await self._intake.tools.sink.record(self.upload)).value
+        return record.state is State.DESTROYED
+
     def _unchecked(self) -> Mapping[str, bytes]:
-        assert self._unborn is not None
-        announced = self._unborn.known.digest
+        announced = self._begun().known.digest
         if announced is None or self._pumped().digest() is not None:
             return super()._unchecked()
         return {_SHA256: announced}  # some bytes came before this process: delivery compares
 
     async def _found_out(self, failure: Error) -> Outcome:
-        """Return the outcome if *failure* left the upload whole; else leave it to the next one."""
+        """Return the outcome if *failure* left the upload whole; else leave it to the next one.
+
+        Who brought bytes is told so only if they were made whole by this request: by another's,
+        they may be others.
+        """
         if not self._is_told:
             return await super()._found_out(failure)
         await self.drop()
         record = (await self._intake.tools.sink.record(self.upload)).value
-        if record.state is not State.COMMITTED:
+        if record.state not in (State.COMMITTED, State.PARTIAL):
             raise failure
         self._ended = True
+        brings = self._wanted is None or self._wanted.adds
+        if brings and record.ending.outcome != self._outcome:
+            raise failure
         return await self._uploads.tell(record)
-
-    def _known_wanted(self) -> Wanted:
-        assert self._wanted is not None, "begin first"
-        return self._wanted
-
-    def _pumped(self) -> Pump:
-        assert self._pump is not None, "begin first, or attach with a claim"
-        return self._pump
 
 
 def _may_flush(error: BaseException | None) -> bool:

@@ -2,7 +2,8 @@
 
 The rules: the record decides what became of an upload, never the memory of a process (law 3); an
 end other than a commit is stamped into the record, with the id of its outcome, before it is told,
-and told before the content is destroyed.  So every step can be repeated by whoever comes next.
+told before the content is destroyed, and the tombstone knows until it is told that the content is
+gone.  So every step can be repeated by whoever comes next.
 """
 
 from collections.abc import Callable
@@ -10,10 +11,11 @@ from contextlib import suppress
 from dataclasses import dataclass, replace
 from typing import Final
 
-from edge.facts import Outcome, OutcomeState, of_outcome, pack_fact
+from edge.facts import DeletionReason, Outcome, OutcomeState, of_outcome, pack_fact
 from edge.keys import RegionPublicKeys
 from edge.outbox import Outbox
-from edge.outcome import maybe_outcome
+from edge.outcome import gone_fact, maybe_outcome
+from edge.partials import destroy
 from edge.particulars import Fate, Particulars, open_particulars, seal_particulars
 from edge.record import Ending, State, UploadRecord
 from edge.seal.broken import Broken
@@ -108,7 +110,7 @@ class Settling:
 
         Returns the outcome as it was told, COMMITTED if its commit had succeeded after all;
         ``None`` where there was nothing to tell.  To be repeated until it returns: raises
-        ``SinkError`` and what :meth:`tell` raises.
+        ``SinkError`` and what :meth:`tell` raises.  Then comes :meth:`tell_gone`.
         """
         record = await self._ended(one)
         if record is None or (record.state is State.DESTROYED and record.ending.outcome is None):
@@ -118,8 +120,8 @@ class Settling:
         outcome = maybe_outcome(record, self.open(record))
         if outcome is not None:
             await self.tell(outcome)
-        if record.manifest is None:
-            await self._sink.destroy(one.upload)
+        if record.manifest is None or (record.is_partial and record.state is State.DESTROYING):
+            await destroy(self._sink, one.upload)
         return outcome
 
     async def _settle_unborn(self, one: Unsettled) -> Outcome | None:
@@ -132,9 +134,43 @@ class Settling:
             return None  # it was never told of, not even to control
         known = replace(one.unborn.known, fate=one.fate)
         outcome = maybe_outcome(one.unborn.record.ended(_ending(one)), known)
-        assert outcome is not None
+        if outcome is None:
+            return None  # a partial: nobody is told of it
+        # In one fact: there is no tombstone that would still know it after a crash.
+        outcome = replace(outcome, destroyed_ms=one.ended_ms)
         await self.tell(outcome)
         return outcome
+
+    async def tell_gone(self, upload: UploadID) -> None:
+        """Tell that nothing is left of an upload that never was whole, if that is not told yet.
+
+        To be repeated until it returns: raises ``SinkError`` and what :meth:`tell` raises.
+        """
+        now_ms = self._clock.now_ms()
+        try:
+            record = await self._changed(upload, lambda now: now.gone(now_ms))
+            if record.lacks_receipt():
+                await self._outbox.add(pack_fact(gone_fact(record)))
+                await self._changed(upload, UploadRecord.gone_told)
+                reason = DeletionReason.UNFINISHED
+                log.fact("content.destroyed", upload=upload, reason=reason, bytes=record.size)
+        except UnknownUpload:
+            return  # nothing of it was durable, and its outcome has said so
+
+    async def _changed(
+        self, upload: UploadID, change: Callable[[UploadRecord], UploadRecord]
+    ) -> UploadRecord:
+        """Return the record, changed if it is a tombstone that has to be told of; durable."""
+        for _ in range(_CONFLICTS_MAX):
+            found = await self._sink.record(upload)
+            if not found.value.lacks_receipt():
+                return found.value
+            with suppress(Conflict):
+                to = change(found.value)
+                if to is not found.value:
+                    await self._sink.change(upload, found.version, to)
+                return to
+        raise Conflict
 
     async def _ended(self, one: Unsettled) -> UploadRecord | None:
         """Return the record with an end in it, durable; ``None`` if there is no record."""
@@ -168,7 +204,10 @@ def _lacks_end(record: UploadRecord) -> bool:
     """
     is_open = record.state in (State.RECEIVING, State.DAMAGED)
     is_going = record.state is State.DESTROYING and record.manifest is None
-    return is_open or (is_going and record.account != "" and record.ending.outcome is None)
+    is_spare = record.state is State.PARTIAL and not record.finals
+    return (
+        is_open or is_spare or (is_going and record.account != "" and record.ending.outcome is None)
+    )
 
 
 def _ending(one: Unsettled) -> Ending:

@@ -74,13 +74,14 @@ class Sweep:
     def _is_left(self, record: UploadRecord) -> bool:
         """Say whether *record* waits for somebody like us: of this node, and of no living one."""
         if record.state is State.DESTROYED:
-            return False
+            return record.lacks_receipt()  # told twice it is the same, whoever tells it
         if record.state is State.DESTROYING and not record.account:
             return True  # what never was, on its way out
         taken_by = self._intake.tools.settling.open(record).taken_by
         if not taken_by.startswith(f"{self._node}/") or taken_by in self._living:
             return False
-        if record.state is State.RECEIVING and record.dialect not in self._fleeting:
+        is_open = record.state in (State.RECEIVING, State.PARTIAL)
+        if is_open and record.dialect not in self._fleeting:
             self._unfinished(record.upload, record.account)
             return False
         return True

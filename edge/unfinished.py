@@ -5,11 +5,12 @@ was begun takes room on the disk until it ends.
 """
 
 from collections import Counter, OrderedDict
+from collections.abc import Callable
 
 from edge.facts import Outcome
 from edge.held import HeldUploads
 from edge.intake import Intake
-from edge.outcome import maybe_outcome
+from edge.outcome import committed_outcome
 from edge.particulars import Fate
 from edge.record import State, UploadRecord
 from edge.settling import Unsettled
@@ -29,9 +30,12 @@ class Unfinished:
     def __init__(self, intake: Intake) -> None:
         self.intake = intake
         self.held = HeldUploads()
+        self.on_claim: Callable[[UploadID, int], None] = lambda upload, fence: None
+        """Hears of each upload that this process claims, and the fence."""
         self._accounts: dict[UploadID, AccountID] = {}
         self._of_account = Counter[AccountID]()
         self._told = OrderedDict[UploadID, None]()
+        intake.begun.follow(lambda: self._accounts)
 
     @property
     def uploads(self) -> list[UploadID]:
@@ -50,10 +54,17 @@ class Unfinished:
         if upload not in self._accounts:
             self._accounts[upload] = account
             self._of_account[account] += 1
+            self.intake.begun.changed(upload)
+
+    def waits(self, upload: UploadID) -> None:
+        """Take note that *upload* waits for its sender again, if it is unfinished."""
+        if upload in self._accounts:
+            self.intake.begun.changed(upload)
 
     def ended(self, upload: UploadID) -> None:
         """Count *upload* as unfinished no more."""
         account = self._accounts.pop(upload, None)
+        self.intake.begun.ended(upload)
         if account is not None:
             self._of_account[account] -= 1
             if not self._of_account[account]:
@@ -64,8 +75,8 @@ class Unfinished:
 
         Told again, it is the same; so it is told by whoever cannot know that it was.
         """
-        outcome = maybe_outcome(record, self.intake.tools.settling.open(record))
-        assert outcome is not None, "a commit stamps it"
+        known = self.intake.tools.settling.open(record)
+        outcome = committed_outcome(record, known, record.ending, record.size)
         if record.state is State.COMMITTED and record.upload not in self._told:
             await self.intake.tools.settling.tell(outcome)
             self.was_told(record.upload)

@@ -71,7 +71,7 @@ class Router:
             if not self.is_lab:
                 raise Error(Code.INVALID, f"{LAB_HEADER} is for a lab; leave it out")
             return parse(told)
-        return None if request.remote is None else parse(request.remote)
+        return parse(request.remote) if request.remote else None
 
 
 def router(settings: Route, *, is_lab: bool, health: Callable[[], Health]) -> Router:

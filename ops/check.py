@@ -23,7 +23,8 @@ def report(chosen: UpSettings, place: Place, plan: Plan) -> Iterator[str]:
     preflight.check_rights(place.folder)
     preflight.check_free(place.folder)
     preflight.check_open_files()
-    taken = preflight.taken_ports(ports.table(place.base, place.regions), place.run_folder)
+    wanted = ports.table(place.base, place.regions, place.workers)
+    taken = preflight.taken_ports(wanted, place.run_folder)
     if taken:
         raise preflight.ports_are_taken(taken, place)
     yield f"# zentransfer up\n{settings.effective(chosen)}"

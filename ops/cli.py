@@ -19,7 +19,7 @@ from ops.send.command import send
 from ops.settings import FILE_NAME, UpSettings
 from zentransfer import service, settings
 from zentransfer.ids import Region
-from zentransfer.limits import PORT_BASE_MAX
+from zentransfer.limits import INGEST_WORKERS_MAX, PORT_BASE_MAX
 
 # A line with a lone backspace tells click to keep the lines of that paragraph as they are.
 _EXAMPLES = """\b
@@ -34,6 +34,7 @@ _UP_EXAMPLES = f"""\b
 Examples:
   zentransfer up                            all regions, data in ./var
   zentransfer up --regions fr --base 9000   one region, other ports
+  zentransfer up --workers 4                four processes of each region at its doors
   zentransfer up --dir /srv/zt --check      would it start? print the settings
   ZT_UP_DRAIN_DEADLINE_S=30 zentransfer up  a setting from the environment
 
@@ -79,6 +80,11 @@ def main() -> None:
     "--regions", metavar="us,fr,sg", callback=_regions, help="Regions to start [us,fr,sg]."
 )
 @click.option(
+    "--workers",
+    type=click.IntRange(1, INGEST_WORKERS_MAX),
+    help="Processes of each region that take bytes in [1].",
+)
+@click.option(
     "--timeout",
     "timeout_s",
     type=click.FloatRange(0, 3600, min_open=True),
@@ -92,6 +98,9 @@ def up_command(*, only_check: bool, path: Path | None, **options: object) -> Non
 
     The first Ctrl-C lets running uploads finish, the second ends everything now. When all is
     ready, DIR/ready.json says where everything is.
+
+    SIGHUP replaces every process of the nodes by a new one, one after another: nobody is refused
+    meanwhile, and uploads that are under way finish.
     """
     with service.starting(up.TITLE):
         chosen = _chosen(path, {name: value for name, value in options.items() if value})
@@ -102,6 +111,7 @@ def up_command(*, only_check: bool, path: Path | None, **options: object) -> Non
         regions=chosen.regions,
         drain_deadline_s=chosen.drain_deadline_s,
         database=None if database is None else database.absolute(),
+        workers=chosen.workers,
     )
     wanted = plan(place, sys.executable)
     if not only_check:

@@ -10,7 +10,7 @@ from types import MappingProxyType
 from typing import Final
 
 from zentransfer.ids import Region
-from zentransfer.limits import PORT_BASE_MAX
+from zentransfer.limits import INGEST_WORKERS_MAX, PORT_BASE_MAX
 
 LOOPBACK: Final = "127.0.0.1"
 INDEX: Final[Mapping[Region, int]] = MappingProxyType({Region.US: 1, Region.FR: 2, Region.SG: 3})
@@ -18,9 +18,10 @@ INDEX: Final[Mapping[Region, int]] = MappingProxyType({Region.US: 1, Region.FR: 
 _GRPC: Final = 1
 _REGION: Final = 100
 _FTP: Final = 21
-_METRICS: Final = 80
+_METRICS: Final = 80  # and one more for each further index
+_FTPS: Final = 90  # a door to come
 _PASSIVE: Final = 2_000  # from one region's passive range to the next
-_PASSIVE_PORTS: Final = 1_000  # for the one ingest process of a region
+_PASSIVE_PORTS: Final = 1_000  # for each ingest worker of a region, as far as the range goes
 
 
 @dataclass(frozen=True)
@@ -41,11 +42,15 @@ class ControlPorts:
 
 @dataclass(frozen=True)
 class RegionPorts:
-    """The listeners of one region's node, and the range of its FTP door's data connections."""
+    """The listeners of one region's node, and the range of its FTP door's data connections.
+
+    ``metrics`` is that of each ingest process by its index: twice as many as work at a time, for
+    one that is replaced and its successor.  The workers share ``passive`` out among themselves.
+    """
 
     http: Port
     ftp: Port
-    metrics: Port
+    metrics: tuple[Port, ...]
     passive: range
 
 
@@ -55,25 +60,31 @@ def control(base: int) -> ControlPorts:
     return ControlPorts(Port("control HTTP", base), Port("control gRPC", base + _GRPC))
 
 
-def region(base: int, where: Region) -> RegionPorts:
-    """Return the ports of the node in *where*."""
+def region(base: int, where: Region, workers: int = 1) -> RegionPorts:
+    """Return the ports of the node in *where* with so many ingest *workers*."""
     assert 0 < base <= PORT_BASE_MAX, "the settings refuse it before"
     first = base + _REGION * INDEX[where]
     passive = base + _PASSIVE * INDEX[where]
     return RegionPorts(
         http=Port(f"{where} HTTP", first),
         ftp=Port(f"{where} FTP", first + _FTP),
-        metrics=Port(f"{where} metrics", first + _METRICS),
-        passive=range(passive, passive + _PASSIVE_PORTS),
+        metrics=tuple(
+            Port(f"{where} metrics{f' {index}' if index else ''}", first + _METRICS + index)
+            for index in range(2 * workers)
+        ),
+        passive=range(passive, passive + min(workers * _PASSIVE_PORTS, _PASSIVE)),
     )
 
 
-def table(base: int, regions: Iterable[Region]) -> tuple[Port, ...]:
-    """Return every port that a system of these *regions* listens on, control's first."""
+def table(base: int, regions: Iterable[Region], workers: int = 1) -> tuple[Port, ...]:
+    """Return every port that a system of these *regions* may listen on, control's first."""
     of_control = control(base)
-    of_regions = [region(base, where) for where in regions]
+    of_regions = [region(base, where, workers) for where in regions]
     return (
         of_control.http,
         of_control.grpc,
-        *(port for ports in of_regions for port in (ports.http, ports.ftp, ports.metrics)),
+        *(port for ports in of_regions for port in (ports.http, ports.ftp, *ports.metrics)),
     )
+
+
+assert _METRICS + 2 * INGEST_WORKERS_MAX <= _FTPS, "the metrics end below the next door's port"

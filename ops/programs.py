@@ -6,7 +6,7 @@ and a variable that would override it is refused, because the launcher would no 
 
 import json
 from collections.abc import Iterable, Iterator, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from enum import IntEnum
 from pathlib import Path
 from typing import Final
@@ -38,7 +38,8 @@ class Program:
     """One program to keep running: its name, its command line, where it says it is ready.
 
     *prefix* is that of the variables which are its settings. *ready_url* is ``None`` for a process
-    without a listener: READY=1 is all it says.
+    without a listener: READY=1 is all it says.  *listeners* are the ports whose sockets it is
+    given, by the names that it knows them by.
     """
 
     name: str
@@ -46,6 +47,7 @@ class Program:
     leaves: Leaves
     prefix: str
     ready_url: str | None = None
+    listeners: Mapping[str, ports.Port] = field(default_factory=dict[str, ports.Port])
 
     @property
     def live_url(self) -> str | None:
@@ -66,13 +68,17 @@ class Preparation:
 class Plan:
     """What a system is made of: programs, and the settings files they read, by file name.
 
-    *preparations* run to their end before any program starts.
+    *preparations* run to their end before any program starts.  *successors* are the programs that
+    can take over from others while these still serve, by the names of those: a place has one
+    process at a time, so they take turns with two indexes.  One that is its own successor is ended
+    before it starts again.
     """
 
     preparations: tuple[Preparation, ...]
     programs: tuple[Program, ...]
     files: Mapping[str, Table]
     overridable: tuple[tuple[str, Table], ...]  # prefix of the variables, and what they may not set
+    successors: Mapping[str, Program] = field(default_factory=dict[str, Program])
 
 
 @dataclass(frozen=True)
@@ -84,6 +90,11 @@ class Place:
     regions: tuple[Region, ...]
     drain_deadline_s: float
     database: Path | None = None  # of addresses, for the choice of a region
+    workers: int = 1  # ingest processes of each region
+
+    def ports(self, region: Region) -> ports.RegionPorts:
+        """Return the ports of *region*."""
+        return ports.region(self.base, region, self.workers)
 
     @property
     def run_folder(self) -> Path:
@@ -111,12 +122,18 @@ def plan(place: Place, python: str) -> Plan:
     control = _control_settings(place)
     edges = {region: _edge_settings(place, region) for region in place.regions}
     programs = [_control(place, python)]
+    successors: dict[str, Program] = {}
     for region in place.regions:
-        programs.extend(_edge(place, python, region))
+        delivery = _delivery(place, python, region)
+        both = [_ingest(place, python, region, index) for index in range(2 * place.workers)]
+        programs += [*both[: place.workers], delivery]
+        turned = both[place.workers :] + both[: place.workers]
+        successors |= {one.name: other for one, other in zip(both, turned, strict=True)}
+        successors[delivery.name] = delivery
     files = {"control.toml": control} | {f"{r}.toml": table for r, table in edges.items()}
     overridable = [(_CONTROL, control), *((_EDGE, table) for table in edges.values())]
     keys = tuple(_keys(place, python, region) for region in place.regions)
-    return Plan(keys, tuple(programs), files, tuple(overridable))
+    return Plan(keys, tuple(programs), files, tuple(overridable), successors)
 
 
 def _keys(place: Place, python: str, region: Region) -> Preparation:
@@ -132,13 +149,30 @@ def _control(place: Place, python: str) -> Program:
     return Program("control", command, Leaves.LAST, _CONTROL, url)
 
 
-def _edge(place: Place, python: str, region: Region) -> Iterator[Program]:
+def _ingest(place: Place, python: str, region: Region, index: int) -> Program:
+    of_region = place.ports(region)
+    return Program(
+        f"{region}-ingest-{index}",
+        _command(place, python, region, "ingest", index),
+        Leaves.FIRST,
+        _EDGE,
+        # Its own listener: whoever answers at the door that workers share may be another one.
+        readyz_url(of_region, index),
+        {"http": of_region.http, "ftp": of_region.ftp},
+    )
+
+
+def _delivery(place: Place, python: str, region: Region) -> Program:
+    command = _command(place, python, region, "delivery", 0)
+    return Program(f"{region}-delivery-0", command, Leaves.THEN, _EDGE)
+
+
+def _command(
+    place: Place, python: str, region: Region, program: str, index: int
+) -> tuple[str, ...]:
     settings = str(place.run_folder / f"{region}.toml")
-    url = f"http://{ports.LOOPBACK}:{ports.region(place.base, region).http.number}/readyz"
-    start = (python, *_SAFELY, "-m", "edge")
-    rest = ("--index", "0", "--settings", settings)
-    yield Program(f"{region}-ingest-0", (*start, "ingest", *rest), Leaves.FIRST, _EDGE, url)
-    yield Program(f"{region}-delivery-0", (*start, "delivery", *rest), Leaves.THEN, _EDGE)
+    start = (python, *_SAFELY, "-m", "edge", program)
+    return (*start, "--index", str(index), "--settings", settings)
 
 
 def _listener(port: ports.Port) -> Table:
@@ -157,10 +191,11 @@ def _control_settings(place: Place) -> Table:
 
 
 def _edge_settings(place: Place, region: Region) -> Table:
-    of_region = ports.region(place.base, region)
+    of_region = place.ports(region)
     return {
         "region": str(region),
         "node": node_name(region),
+        "workers": place.workers,
         "data_dir": str(place.folder / region),
         "pepper_file": str(place.control_folder / "keys" / "peppers" / region),
         "drain_deadline_s": place.drain_deadline_s,
@@ -170,7 +205,7 @@ def _edge_settings(place: Place, region: Region) -> Table:
             "passive_first": of_region.passive.start,
             "passive_last": of_region.passive.stop - 1,
         },
-        "metrics": _listener(of_region.metrics),
+        "metrics": _listener(of_region.metrics[0]),
         "delivery": {"folder_roots": [str(place.delivered)]},
         "control": {"address": f"{ports.LOOPBACK}:{ports.control(place.base).grpc.number}"},
         "route": _route(place),
@@ -179,7 +214,7 @@ def _edge_settings(place: Place, region: Region) -> Table:
 
 def _route(place: Place) -> Table:
     """Return where clients are sent, the same for every plane."""
-    doors = {str(region): ports.region(place.base, region) for region in place.regions}
+    doors = {str(region): place.ports(region) for region in place.regions}
     database = {} if place.database is None else {"database": str(place.database)}
     return {
         **database,
@@ -191,6 +226,16 @@ def _route(place: Place) -> Table:
 def http_url(of_region: ports.RegionPorts) -> str:
     """Return the URL of a region's HTTP door."""
     return f"http://{ports.LOOPBACK}:{of_region.http.number}"
+
+
+def metrics_url(of_region: ports.RegionPorts, index: int) -> str:
+    """Return where the ingest process *index* of a region shows its metrics."""
+    return f"http://{ports.LOOPBACK}:{of_region.metrics[index].number}/metrics"
+
+
+def readyz_url(of_region: ports.RegionPorts, index: int) -> str:
+    """Return where the ingest process *index* of a region says whether it is ready."""
+    return f"http://{ports.LOOPBACK}:{of_region.metrics[index].number}/readyz"
 
 
 def ftp_address(of_region: ports.RegionPorts) -> str:

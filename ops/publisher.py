@@ -15,7 +15,7 @@ from geo.region import DEFAULT_ORDER
 from ops import preflight, readiness, ready
 from ops.child import State
 from ops.console import Console
-from ops.programs import Place, Plan
+from ops.programs import Place
 from ops.ready import Ready
 from ops.supervisor import Supervisor
 from zentransfer import log
@@ -34,14 +34,12 @@ class Publisher:
     def __init__(
         self,
         place: Place,
-        plan: Plan,
         supervisor: Supervisor,
         console: Console,
         again_s: float = _AGAIN_S,
     ) -> None:
         """Get ready to publish; a write that fails is tried again every *again_s* seconds."""
         self._place = place
-        self._plan = plan
         self._supervisor = supervisor
         self._console = console
         self._again_s = again_s
@@ -74,7 +72,7 @@ class Publisher:
             supervisor.changed.clear()
             pids = supervisor.serving_pids()
             self.why_not = _waiting_for(supervisor)
-            if pids != self._pids:
+            if pids is None:  # a process that took over from one that served is no gap
                 await self._withdraw()
             if pids is not None and pids != self._pids and await self._all_answer():
                 await self._publish(pids)
@@ -94,7 +92,7 @@ class Publisher:
 
     async def _all_answer(self) -> bool:
         """Return true when every process answers well, or false as soon as one changed."""
-        programs = [each for each in self._plan.programs if each.ready_url and each.live_url]
+        programs = [each for each in self._supervisor.programs if each.ready_url]
         is_first = not self.is_published.is_set()
         names = {(p.ready_url if is_first else p.live_url) or "": p.name for p in programs}
         while not self._supervisor.changed.is_set():
@@ -111,12 +109,13 @@ class Publisher:
         async with self._turn:
             if self._retired.is_set() or not await self._is_written(document):
                 return
-        self._pids = pids
+        was_away, self._pids = self._pids is None, pids
         if self._retired.is_set():  # while it was written: it is removed now
             return
         log.fact("launcher.system_ready")
         if self.is_published.is_set():
-            self._console.say("Everything is ready again.", "green")
+            if was_away:
+                self._console.say("Everything is ready again.", "green")
         else:
             self.is_published.set()
             _greet(self._console, document, self._place, self.path)

@@ -9,10 +9,12 @@ from collections.abc import Mapping
 from typing import Final, TypedDict
 
 from ops import ports
-from ops.programs import Place, ftp_address, http_url, node_name
+from ops.programs import Place, ftp_address, http_url, metrics_url, node_name, readyz_url
 from zentransfer.ids import Region
 
 FILE_NAME: Final = "ready.json"
+
+_INGEST: Final = "ingest-"
 
 
 class ControlPart(TypedDict):
@@ -24,7 +26,11 @@ class ControlPart(TypedDict):
 
 
 class EdgePart(TypedDict):
-    """One node: its doors, and the pids of its processes by their names (``ingest-0``)."""
+    """One node: its doors, and the pids of its processes by their names (``ingest-0``).
+
+    ``readyz`` says by the same names where each process that has a listener says how it is;
+    ``metrics`` is that of the first of them.
+    """
 
     node: str
     http: str
@@ -32,6 +38,7 @@ class EdgePart(TypedDict):
     ftps: str | None
     sftp: str | None
     metrics: str
+    readyz: dict[str, str]
     pids: dict[str, int]
 
 
@@ -69,19 +76,22 @@ def document(
 
 
 def _edge(place: Place, region: Region, pids: Mapping[str, int]) -> EdgePart:
-    of_region = ports.region(place.base, region)
+    of_region = place.ports(region)
+    of_node = {
+        name.removeprefix(f"{region}-"): pid
+        for name, pid in pids.items()
+        if name.startswith(f"{region}-")
+    }
+    takers = {name: int(name.removeprefix(_INGEST)) for name in of_node if name.startswith(_INGEST)}
     return EdgePart(
         node=node_name(region),
         http=http_url(of_region),
         ftp=ftp_address(of_region),
         ftps=None,
         sftp=None,
-        metrics=f"http://{ports.LOOPBACK}:{of_region.metrics.number}/metrics",
-        pids={
-            name.removeprefix(f"{region}-"): pid
-            for name, pid in pids.items()
-            if name.startswith(f"{region}-")
-        },
+        metrics=metrics_url(of_region, min(takers.values(), default=0)),
+        readyz={name: readyz_url(of_region, index) for name, index in takers.items()},
+        pids=of_node,
     )
 
 

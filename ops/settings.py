@@ -10,6 +10,7 @@ from zentransfer.limits import (
     CHILD_AT_ONCE_S,
     CHILD_LOG_BYTES_MAX,
     CHILD_START_S,
+    INGEST_WORKERS_MAX,
     LEFTOVER_WAIT_S,
     PORT_BASE_MAX,
     RESTART_FIRST_S,
@@ -46,6 +47,12 @@ class UpSettings(ProcessSettings):
     )
     regions: tuple[Region, ...] = Field(
         default=tuple(Region), min_length=1, description="regions to start: us, fr, sg"
+    )
+    workers: int = Field(
+        default=1,
+        ge=1,
+        le=INGEST_WORKERS_MAX,
+        description="processes of each region that take bytes in; one for each core pays",
     )
     timeout_s: float = Field(
         default=60, gt=0, le=3600, description="seconds until everything must be ready at the start"

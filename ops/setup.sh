@@ -23,7 +23,18 @@ debian() { # PACKAGE...: install, or say what to type
     fi
     echo "setup: installing Debian packages: $*"
     $as_root apt-get update -qq
-    DEBIAN_FRONTEND=noninteractive $as_root apt-get install -y -qq --no-install-recommends "$@"
+    # Servers among them are for the tests, which start their own: none shall start by itself.
+    local policy=/usr/sbin/policy-rc.d ours=""
+    if [ ! -e $policy ]; then
+        ours=yes
+        printf '#!/bin/sh\nexit 101\n' | $as_root tee $policy >/dev/null
+        $as_root chmod 755 $policy
+    fi
+    local status=0
+    DEBIAN_FRONTEND=noninteractive $as_root apt-get install -y -qq --no-install-recommends "$@" ||
+        status=$?
+    [ -z "$ours" ] || $as_root rm $policy
+    return $status
 }
 
 pinned() { # NAME: the lines of the lock that pin one distribution, hashes included
@@ -52,8 +63,9 @@ venv() {
 
 test_tools() { # what the tests run as peers: command:package
     local missing=()
-    for pair in curl:curl lftp:lftp strace:strace unshare:util-linux; do
-        command -v "${pair%%:*}" >/dev/null || missing+=("${pair##*:}")
+    for pair in curl:curl lftp:lftp strace:strace unshare:util-linux haproxy:haproxy caddy:caddy \
+        redis-server:redis-server chromium:chromium; do
+        PATH=$PATH:/usr/sbin command -v "${pair%%:*}" >/dev/null || missing+=("${pair##*:}")
     done
     [ ${#missing[@]} = 0 ] || debian "${missing[@]}"
 }

@@ -73,9 +73,9 @@ def rows(document: Ready) -> Iterator[Row]:
     yield Row("control", int(control["pid"]), ("control",), "control.toml", url)
     for region, edge in document["edges"].items():
         for process, pid in edge["pids"].items():
-            has_listener = process.startswith("ingest")
-            asked = f"{edge['http']}/readyz" if has_listener else None
-            words = ("edge", process.partition("-")[0])
+            kind, _, index = process.partition("-")
+            words = ("edge", kind, "--index", index)
+            asked = edge["readyz"].get(process)
             yield Row(f"{region}-{process}", int(pid), words, f"{region}.toml", asked)
 
 

@@ -1,7 +1,8 @@
 """Keeps programs running: starts them, starts them again, and makes them leave in order.
 
 The rule: what happens to a process is decided by :mod:`ops.child`; this shell only carries it out.
-Who takes bytes in leaves first and control last, so nobody is left talking to nobody.
+Who takes bytes in leaves first and control last, so nobody is left talking to nobody.  A process
+that is replaced keeps serving until its successor does.
 """
 
 import asyncio
@@ -13,13 +14,14 @@ from contextlib import suppress
 from dataclasses import dataclass, field
 
 from ops.child import BackOff, Child, State
+from ops.doors import Doors
 from ops.logs import Logs
 from ops.notify import NotifySocket
 from ops.process import Process
 from ops.programs import Leaves, Program
 from zentransfer import log
 from zentransfer.limits import CHILD_AT_ONCE_S, CHILD_START_S
-from zentransfer.service import LIFELINE_VARIABLE, NOTIFY_VARIABLE, CannotStart
+from zentransfer.service import NOTIFY_VARIABLE, CannotStart
 
 
 @dataclass(frozen=True)
@@ -34,17 +36,21 @@ class Care:
 class _Kept:
     """One program, its present process, and what is known of it."""
 
-    def __init__(self, program: Program) -> None:
+    def __init__(self, program: Program, *, on_trial: bool = False) -> None:
         self.program = program
+        self.on_trial = on_trial
         self.child = Child()
         self.process: Process | None = None
         self.patience: asyncio.Timeout | None = None
         self.log_start = 0  # where in its log the present process began
+        self.leaves = asyncio.Event()  # it is not to be started again
         self.ended = asyncio.Event()
+        self.news = asyncio.Event()
 
     def become(self, child: Child) -> None:
         """Take the next state."""
         self.child = child
+        self.news.set()
         if child.state is State.ENDED:
             self.ended.set()
 
@@ -75,15 +81,15 @@ class Supervisor:
         self._tell = tell
         self._chance = chance
         self._kept = [_Kept(program) for program in programs]
+        self._beside: list[_Kept] = []  # those replaced, which drain, and one on trial
+        self._group: asyncio.TaskGroup | None = None
         self._stopping = asyncio.Event()
+        self._doors = Doors()
         self._notify = NotifySocket(self._heard)
         # The pipe is never written: that its other end is gone tells a process that we are.
         self._lifeline, self._held = os.pipe()
         self._variables = variables
-        self._our_variables = {
-            NOTIFY_VARIABLE: self._notify.address,
-            LIFELINE_VARIABLE: str(self._lifeline),
-        }
+        self._our_variables = {NOTIFY_VARIABLE: self._notify.address}
         self._is_hurried = False
         self.has_failed = False
         """Set when a process failed on its way out, unless it was hurried."""
@@ -92,8 +98,13 @@ class Supervisor:
 
     @property
     def children(self) -> dict[str, Child]:
-        """Return every child by its program's name."""
+        """Return every child by its program's name, but none that was replaced."""
         return {kept.program.name: kept.child for kept in self._kept}
+
+    @property
+    def programs(self) -> list[Program]:
+        """Return the programs that are kept running now."""
+        return [kept.program for kept in self._kept]
 
     def serving_pids(self) -> dict[str, int] | None:
         """Return the pid of every program by name, or ``None`` unless all of them serve."""
@@ -107,29 +118,115 @@ class Supervisor:
     async def keep(self) -> None:
         """Start every program and keep it running until :meth:`stop`.
 
-        Raises :class:`CannotStart`, inside a group, when one says at its first start that starting
-        it is no use.
+        Raises :class:`CannotStart` for a door that is not free, and, inside a group, when a program
+        says at its first start that starting it is no use.
         """
-        async with asyncio.TaskGroup() as group:
+        self._doors.open(self.programs)
+        async with asyncio.TaskGroup() as self._group:
             for kept in self._kept:
-                group.create_task(self._keep(kept))
+                self._group.create_task(self._keep(kept))
+
+    async def try_out(self, program: Program) -> bool:
+        """Start *program* beside the others; returns true when it serves, false if it cannot.
+
+        It is tried for as long as a start may take; then comes :meth:`hand_over`, or
+        :meth:`give_up`.
+        """
+        if self._stopping.is_set():
+            return False
+        assert self._group is not None, "keep first"
+        kept = _Kept(program, on_trial=True)
+        self._beside.append(kept)
+        self._group.create_task(self._keep(kept))
+        return await self._settled(kept)
+
+    async def give_up(self, program: Program) -> None:
+        """End *program*, which was tried out, and return when it is gone."""
+        for kept in [kept for kept in self._beside if kept.program == program]:
+            await self._let_go(kept)
+
+    def hand_over(self, name: str, program: Program) -> None:
+        """Let *program*, which was tried out and serves, take the place of the one called *name*.
+
+        That one drains from now on; nobody waits for it but :meth:`until_left` and a stop.
+        """
+        if self._stopping.is_set():  # then both leave
+            return
+        fresh, old = self._found(program.name), self._found(name)
+        fresh.on_trial = False
+        self._beside.remove(fresh)
+        self._kept[self._kept.index(old)] = fresh
+        self._beside.append(old)
+        self._dismiss(old)
+        self.changed.set()
+
+    async def start_anew(self, name: str) -> None:
+        """End the program called *name*, start it again when it has left, and see it serve."""
+        assert self._group is not None, "keep first"
+        old = self._found(name)
+        fresh = _Kept(old.program)
+        await self._let_go(old)
+        if self._stopping.is_set():
+            return
+        self._kept[self._kept.index(old)] = fresh
+        self._group.create_task(self._keep(fresh))
+        await self._settled(fresh)
+
+    async def until_left(self) -> None:
+        """Return when every process that was replaced has drained and left."""
+        for kept in list(self._beside):
+            await kept.ended.wait()
+
+    def _found(self, name: str) -> _Kept:
+        return next(kept for kept in self._all if kept.program.name == name)
+
+    @property
+    def _all(self) -> list[_Kept]:
+        return [*self._kept, *self._beside]
+
+    async def _let_go(self, kept: _Kept) -> None:
+        self._dismiss(kept)
+        await kept.ended.wait()
+
+    async def _settled(self, kept: _Kept) -> bool:
+        """Wait until *kept* serves or cannot, no longer than a start may take; return whether."""
+        with suppress(TimeoutError):
+            async with asyncio.timeout(self._care.start_deadline_s):
+                while kept.child.state not in (State.SERVING, State.ENDED):
+                    kept.news.clear()
+                    await kept.news.wait()
+        return kept.child.state is State.SERVING
+
+    def _dismiss(self, kept: _Kept) -> None:
+        """Let one drain and leave, never to be started again."""
+        kept.leaves.set()
+        self._tell_to_leave(kept, signal.SIGTERM)
 
     async def _keep(self, kept: _Kept) -> None:
+        try:
+            await self._keep_running(kept)
+        finally:
+            if kept in self._beside:
+                self._beside.remove(kept)
+
+    async def _keep_running(self, kept: _Kept) -> None:
         pause_s = 0.0
-        while not await self._stops_within(pause_s):
+        while not await _leaves_within(kept, pause_s):
             code = await self._one_life(kept)
             kept.become(kept.child.exited(code, self._now(), self._care.back_off))
             self.changed.set()
             if kept.child.state is State.ENDED:
                 self._look_after(kept, code)
                 return
+            if kept.child.is_hopeless and kept.on_trial:
+                break
             if kept.child.is_hopeless:
                 said = self._logs.last_line(kept.program.name, kept.log_start)
                 raise CannotStart(
                     f"{kept.program.name} cannot start: {said or 'it does not say why.'}",
                     f"Its log is {self._logs.path(kept.program.name)}.",
                 )
-            pause_s = 0.0 if self._stopping.is_set() else self._mourned(kept, code)
+            pause_s = 0.0 if kept.leaves.is_set() else self._mourned(kept, code)
         kept.become(kept.child.told_to_stop())
         self.changed.set()
 
@@ -161,7 +258,8 @@ class Supervisor:
         output = self._logs.open(kept.program.name)
         try:
             variables = {**self._variables(kept.program.prefix), **self._our_variables}
-            process = Process(kept.program.command, variables, output, self._lifeline)
+            listeners = self._doors.of(kept.program)
+            process = Process(kept.program.command, variables, output, self._lifeline, listeners)
         finally:
             os.close(output)
         kept.process = process
@@ -198,18 +296,9 @@ class Supervisor:
         said = self._logs.last_line(kept.program.name, kept.log_start)
         return f"ended with exit code {code}" + (f" ({said})" if said else "")
 
-    async def _stops_within(self, seconds: float) -> bool:
-        """Wait *seconds*; return early, and true, if a stop is wanted."""
-        if seconds <= 0:
-            return self._stopping.is_set()
-        with suppress(TimeoutError):
-            async with asyncio.timeout(seconds):
-                await self._stopping.wait()
-        return self._stopping.is_set()
-
     def _heard(self, pid: int, lines: frozenset[str]) -> None:
         """Take what the process *pid* says; strangers are not heard."""
-        for kept in self._kept:
+        for kept in self._all:
             if kept.child.pid == pid and "READY=1" in lines:
                 kept.calm()
                 was = kept.child.state
@@ -220,13 +309,21 @@ class Supervisor:
 
     async def stop(self) -> None:
         """Let every process drain and leave, in order; returns when the last one has ended."""
-        self._stopping.set()
+        self._give_no_more_lives()
         for rank in Leaves:
-            leaving = [kept for kept in self._kept if kept.program.leaves is rank]
+            leaving = [kept for kept in self._all if kept.program.leaves is rank]
             for kept in leaving:
-                self._tell_to_leave(kept, signal.SIGTERM)
+                if kept.child.state is not State.STOPPING:  # a second signal would hurry it
+                    self._tell_to_leave(kept, signal.SIGTERM)
             for kept in leaving:
                 await kept.ended.wait()
+
+    def _give_no_more_lives(self) -> None:
+        """Start nothing again, and shut our side of the doors."""
+        self._stopping.set()
+        self._doors.close()
+        for kept in self._all:
+            kept.leaves.set()
 
     def _tell_to_leave(self, kept: _Kept, number: signal.Signals) -> None:
         """Send a signal that means to leave; a program between two lives ends by itself."""
@@ -240,14 +337,14 @@ class Supervisor:
 
         Also right after :meth:`keep` failed or was cancelled: it looks at the processes alone.
         """
-        self._stopping.set()
+        self._give_no_more_lives()
         self._is_hurried = True
-        for kept in self._kept:
+        for kept in self._all:
             if kept.child.state is not State.STOPPING:
                 self._tell_to_leave(kept, signal.SIGTERM)
             # Another number, because two of the same that wait are one.
             self._tell_to_leave(kept, signal.SIGINT)
-        alive = [kept.process for kept in self._kept if kept.process and not kept.process.has_ended]
+        alive = [kept.process for kept in self._all if kept.process and not kept.process.has_ended]
         try:
             with suppress(TimeoutError):
                 async with asyncio.timeout(self._care.at_once_s):
@@ -261,9 +358,20 @@ class Supervisor:
 
     def close(self) -> None:
         """Let go of the loop and of the pipe; whoever still runs drains by itself."""
+        self._doors.close()
         self._notify.close()
         for descriptor in (self._lifeline, self._held):
             os.close(descriptor)
+
+
+async def _leaves_within(kept: _Kept, seconds: float) -> bool:
+    """Wait *seconds*; return early, and true, if the program is not to be started again."""
+    if seconds <= 0:
+        return kept.leaves.is_set()
+    with suppress(TimeoutError):
+        async with asyncio.timeout(seconds):
+            await kept.leaves.wait()
+    return kept.leaves.is_set()
 
 
 def _how_ended(code: int) -> tuple[int | None, str | None]:

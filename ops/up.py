@@ -18,6 +18,7 @@ from ops.console import Console
 from ops.logs import Logs
 from ops.programs import Place, Plan, Preparation, overriding, toml
 from ops.publisher import Publisher
+from ops.rolling import Rolling, Terminal
 from ops.settings import UpSettings
 from ops.supervisor import Care, Supervisor
 from zentransfer import service
@@ -64,7 +65,8 @@ class Up:
                 settings.at_once_s,
             ),
         )
-        publisher = Publisher(self._place, self._plan, supervisor, self._console)
+        publisher = Publisher(self._place, supervisor, self._console)
+        rolling = Rolling(supervisor, self._plan.successors, self._console, settings.timeout_s)
         self._register(process, supervisor, publisher)
         process.tasks.create_task(supervisor.keep())
         process.tasks.create_task(_trim_for_ever(logs))
@@ -78,6 +80,13 @@ class Up:
                 f"The logs are in {self._place.folder}/log; --timeout gives it longer.",
                 temporary=True,
             ) from None
+        process.tasks.create_task(rolling.keep())
+        terminal = Terminal()
+
+        def hung_up() -> bool:
+            return not terminal.is_gone() and rolling.begin()
+
+        process.hung_up = hung_up
         process.ready()
         await process.until_stopping()
 
@@ -153,7 +162,7 @@ async def _prepared(preparation: Preparation) -> None:
 
 
 def _ports(place: Place) -> tuple[ports.Port, ...]:
-    return ports.table(place.base, place.regions)
+    return ports.table(place.base, place.regions, place.workers)
 
 
 async def _trim_for_ever(logs: Logs) -> None:

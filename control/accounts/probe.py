@@ -74,7 +74,7 @@ class BucketProbe:
         if lacking:
             detail = f"no delivery process of {', '.join(lacking)} has linked yet; try again later"
             return Probed(Code.UNAVAILABLE, detail, tried=False)
-        detail = "not dialled from here; its key goes sealed to the nodes, which try it"
+        detail = "not tried from here: only the nodes dial it, with the first delivery"
         return Probed(None, detail, tried=False)
 
 

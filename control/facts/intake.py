@@ -9,6 +9,8 @@ from control.facts.apply import Applied, apply_batch, resume
 from control.facts.model import Batch, Reason
 from control.unit_of_work import Database
 from control.uploads.feed import EventFeed
+from control.uploads.model import Outcome
+from control.uploads.receiving import ReceivingBook
 from zentransfer import log
 from zentransfer.clock import Clock
 from zentransfer.ids import EpochID, NodeID, ProcessName
@@ -17,10 +19,18 @@ from zentransfer.ids import EpochID, NodeID, ProcessName
 class FactIntake:
     """Takes batches of facts for good, and tells whoever watches an account."""
 
-    def __init__(self, database: Database, clock: Clock, feed: EventFeed) -> None:
+    def __init__(
+        self,
+        database: Database,
+        clock: Clock,
+        feed: EventFeed,
+        receiving: ReceivingBook | None = None,
+    ) -> None:
+        """Take what ends out of *receiving*, if somebody keeps that."""
         self._database = database
         self._clock = clock
         self._feed = feed
+        self._receiving = ReceivingBook() if receiving is None else receiving
 
     async def take(self, batch: Batch) -> Applied:
         """Apply and commit *batch*; returns what to ack.
@@ -32,6 +42,8 @@ class FactIntake:
             applied = await apply_batch(uow, batch, self._clock.now_ms())
         for reason, count in Counter(one.reason for one in applied.aside).items():
             _log_aside(batch.node, batch.process, reason, count)
+        bodies = (fact.body for fact in batch.facts)
+        self._receiving.ended(body.upload_id for body in bodies if isinstance(body, Outcome))
         self._feed.notify(applied.accounts)
         return applied
 

@@ -9,7 +9,14 @@ from enum import StrEnum
 from typing import Final
 
 from control.billing.ledger import AMOUNT_MAX
-from control.uploads.model import DeletionReceipt, DeliveryChange, Outcome, OutcomeState
+from control.uploads.model import (
+    DeletionReceipt,
+    DeliveryChange,
+    Outcome,
+    OutcomeState,
+    Receiving,
+    SealedName,
+)
 from zentransfer import ids
 from zentransfer.errors import Code, Error
 from zentransfer.ids import EpochID, Kind, NodeID, ProcessName, region_of
@@ -97,6 +104,23 @@ class Reason(StrEnum):
     """It left the outbox before control had it; ``sequence`` is the last one of the gap."""
 
 
+def is_sound_receiving(one: Receiving) -> bool:
+    """Say whether *one* is what a node may tell of an upload that it is receiving."""
+    try:
+        ids.parse(Kind.UPLOAD, one.upload_id)
+        ids.parse(Kind.ACCOUNT, one.account_id)
+    except Error:
+        return False
+    name = one.name or SealedName("kid", b"")
+    return (
+        one.region is region_of(one.node)
+        and all(map(_is_amount, (one.received_bytes, one.announced_bytes or 0)))
+        and _is_time(one.created_ms)
+        and len(name.ciphertext) <= SEALED_NAME_BYTES_MAX
+        and 0 < len(name.kid) <= FACT_ID_CHARS_MAX
+    )
+
+
 def maybe_fault(node: NodeID, fact: Fact) -> Reason | None:
     """Return why *fact* of *node* cannot be applied, by itself; ``None`` if it can."""
     if isinstance(fact.body, Unknown):
@@ -158,6 +182,9 @@ def _sound_outcome(body: Outcome) -> bool:
         and (body.name is None or len(body.name.ciphertext) <= SEALED_NAME_BYTES_MAX)
         and (body.name is None or 0 < len(body.name.kid) <= FACT_ID_CHARS_MAX)
         and (body.error == "" or body.state is not OutcomeState.COMMITTED)
+        and _is_amount(body.announced_bytes or 0)
+        and _is_time(body.destroyed_ms)
+        and (body.destroyed_ms == 0 or body.state is not OutcomeState.COMMITTED)
     )
 
 
@@ -168,7 +195,9 @@ def _sound_delivery(body: DeliveryChange) -> bool:
     ids.parse(Kind.ACCOUNT, body.account_id)
     ids.parse(Kind.DESTINATION, body.destination_id)
     amounts = (body.attempt, body.fence, body.size_bytes)
-    return all(map(_is_amount, amounts)) and _is_time(body.due_ms) and _is_error(body.error)
+    is_digest = body.digest is None or len(body.digest) == _DIGEST_BYTES
+    words = _is_error(body.error) and is_digest
+    return all(map(_is_amount, amounts)) and _is_time(body.due_ms) and words
 
 
 def _sound_receipt(body: DeletionReceipt) -> bool:

@@ -8,7 +8,7 @@ from collections.abc import Mapping
 from types import MappingProxyType
 from typing import Final
 
-from control.facts.model import Batch, Body, CredentialMiss, Fact, Unknown
+from control.facts.model import Batch, Body, CredentialMiss, Fact, Unknown, is_sound_receiving
 from control.uploads.model import (
     DeletionReason,
     DeletionReceipt,
@@ -17,6 +17,7 @@ from control.uploads.model import (
     Door,
     Outcome,
     OutcomeState,
+    Receiving,
     SealedName,
 )
 from zentransfer import ids
@@ -35,6 +36,7 @@ from zentransfer.ids import (
     UploadID,
     WorkflowID,
 )
+from zentransfer.limits import RECEIVING_REPORT_MAX
 from zentransfer.v1 import facts_pb2, types_pb2
 
 _REGION: Final = MappingProxyType(
@@ -75,6 +77,7 @@ _DELETION: Final[Mapping[facts_pb2.DeletionReason, DeletionReason]] = MappingPro
         facts_pb2.DELETION_REASON_CANCELLED: DeletionReason.CANCELLED,
         facts_pb2.DELETION_REASON_ERASED: DeletionReason.ERASED,
         facts_pb2.DELETION_REASON_EXPIRED: DeletionReason.EXPIRED,
+        facts_pb2.DELETION_REASON_UNFINISHED: DeletionReason.UNFINISHED,
     }
 )
 
@@ -90,6 +93,29 @@ def batch(
         first_sequence=message.first_sequence,
         facts=tuple(map(_fact, message.facts)),
         clock_offset_ms=clock_offset_ms,
+    )
+
+
+def under_way(message: facts_pb2.UnderWay, node: NodeID) -> list[Receiving]:
+    """Return what *node* says that it is receiving; what is no sound word of it is passed over."""
+    told = (_maybe_receiving(one, node) for one in message.uploads[:RECEIVING_REPORT_MAX])
+    return [one for one in told if one is not None and is_sound_receiving(one)]
+
+
+def _maybe_receiving(message: facts_pb2.Receiving, node: NodeID) -> Receiving | None:
+    if message.region not in _REGION:
+        return None
+    name = SealedName(message.sealed_name.kid, message.sealed_name.ciphertext)
+    return Receiving(
+        upload_id=UploadID(message.upload_id),
+        account_id=AccountID(message.account_id),
+        node=node,
+        region=_REGION[message.region],
+        name=name if message.HasField("sealed_name") else None,
+        created_ms=message.created_ms,
+        received_bytes=message.received_bytes,
+        announced_bytes=message.announced_bytes if message.HasField("announced_bytes") else None,
+        durable=message.durable,
     )
 
 
@@ -135,6 +161,8 @@ def _outcome(message: facts_pb2.Outcome) -> Outcome:
         workflow_version=message.workflow_version,
         created_ms=message.created_ms,
         ended_ms=message.ended_ms,
+        announced_bytes=message.announced_bytes if message.HasField("announced_bytes") else None,
+        destroyed_ms=message.destroyed_ms,
     )
 
 
@@ -158,6 +186,7 @@ def _delivery(message: facts_pb2.DeliveryChange) -> DeliveryChange:
         error=message.error,
         due_ms=message.due_ms,
         size_bytes=message.size_bytes,
+        digest=_digest(message.digest) if message.HasField("digest") else None,
     )
 
 

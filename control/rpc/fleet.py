@@ -28,12 +28,14 @@ from control.fleet.model import (
     Tell,
 )
 from control.fleet.place import StreamID
+from control.rpc import facts as facts_wire
 from control.rpc import fleet_wire
 from control.rpc.fleet_wire import Hello, Terms
 from control.rpc.lanes import FactLane, Intake, SnapshotLane
 from control.rpc.session import Session, Stream
 from control.rpc.snapshots import Snapshots
 from control.uploads.commands import Command, MemoryCommands
+from control.uploads.receiving import ReceivingBook
 from geo.health import Health
 from zentransfer import log
 from zentransfer.clock import Clock
@@ -75,12 +77,14 @@ DEFAULT_TIMING: Final = Timing()
 class Truth:
     """What streams carry beside heartbeats, where control has it: facts in, snapshots out.
 
-    ``introduction`` takes what delivery processes tell of their region.
+    ``introduction`` takes what delivery processes tell of their region, ``receiving`` what ingest
+    processes say that they are receiving.
     """
 
     intake: Intake | None = None
     snapshots: Snapshots | None = None
     introduction: Introduction | None = None
+    receiving: ReceivingBook | None = None
 
 
 NO_TRUTH: Final = Truth()
@@ -229,6 +233,8 @@ class FleetService:
         finally:
             del self._sessions[number]
             self._fleet.disconnected(number)
+            if self._truth.receiving is not None:
+                self._truth.receiving.closed(number)
             await self._take_back(session)
 
     async def _receive_all(self, session: Session, number: StreamID) -> None:
@@ -253,6 +259,9 @@ class FleetService:
                 snapshots.on_ack(message.ack, _now_s())
             case "nack" if snapshots is not None:
                 snapshots.on_nack(message.nack, _now_s())
+            case "under_way" if self._truth.receiving is not None and session.is_proven:
+                told = facts_wire.under_way(message.under_way, _identity(session).node)
+                self._truth.receiving.take(told, number, self._clock.now_ms())
             case "done":
                 session.on_done(message.done)
                 await self._hand_out(_region(session))

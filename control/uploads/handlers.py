@@ -1,16 +1,18 @@
 """What an owner may ask of an upload: to give it up, or to try a delivery again.
 
-The rule: what was asked is in the timeline before it is sent, so that an owner sees it whatever
-becomes of it.
+The rules: what was asked is in the timeline before it is sent, so that an owner sees it whatever
+becomes of it; and an upload without an end is shown as its node told it last.
 """
 
 from typing import Final
 
 from control.canonical import digest
 from control.facts.plan import NewEvent
+from control.paging import Position
 from control.unit_of_work import UnitOfWork
 from control.uploads.commands import Command, CommandKind
-from control.uploads.model import DeliveryState, OutcomeState, Upload, UploadState
+from control.uploads.model import DeliveryState, OutcomeState, Receiving, Upload, UploadState
+from control.uploads.receiving import ReceivingBook
 from zentransfer.errors import Code, Error
 from zentransfer.ids import AccountID, CommandID, DeliveryID, IdMaker, Kind, NodeID, UploadID
 
@@ -32,6 +34,31 @@ async def cancel_upload(
     command = _command(CommandKind.CANCEL, wanted, upload, upload.node, ids)
     await uow.uploads.add_events([_asked(command, now_ms)], now_ms)
     return command
+
+
+async def receiving_page(
+    owner: AccountID, count: int, after: Position | None, uow: UnitOfWork, book: ReceivingBook
+) -> list[Receiving]:
+    """Return up to *count* uploads of *owner* that have no end yet, the newest first."""
+    while True:
+        found = book.newest(owner, count, after)
+        if not found:
+            return found
+        ended = await uow.uploads.ended(one.upload_id for one in found)
+        if not ended:
+            return found
+        book.ended(ended)  # an outcome always wins
+
+
+async def maybe_upload(
+    owner: AccountID, wanted: UploadID, uow: UnitOfWork, book: ReceivingBook
+) -> Upload | Receiving | None:
+    """Return an upload of *owner*, by its outcome if it has one; ``None`` for an unknown one."""
+    upload = await uow.uploads.maybe_upload(owner, wanted)
+    if upload is not None:
+        return upload
+    found = book.maybe(owner, wanted)
+    return None if found is None or await uow.uploads.ended([wanted]) else found
 
 
 async def retry_delivery(

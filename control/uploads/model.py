@@ -59,11 +59,14 @@ class DeletionReason(StrEnum):
     CANCELLED = "cancelled"
     ERASED = "erased"
     EXPIRED = "expired"
+    UNFINISHED = "unfinished"
+    """It never became whole."""
 
 
 class UploadState(StrEnum):
-    """What an owner is shown; ``destroyed`` is the end of every path."""
+    """What an owner is shown; ``destroyed`` is the end of every path but ``receiving``."""
 
+    RECEIVING = "receiving"
     COMMITTED = "committed"
     DELIVERING = "delivering"
     DELIVERED = "delivered"
@@ -85,7 +88,8 @@ class Outcome:
     """The final fate of an upload; there is exactly one per upload (law 3).
 
     ``digest`` is SHA-256 of the content, when it is whole; ``error`` is a word of the shared error
-    table, empty when it committed.
+    table, empty when it committed.  ``announced_bytes`` is how long it should have been, of one
+    that did not; ``destroyed_ms`` when nothing was left of it, where no receipt tells it, else 0.
     """
 
     id: OutcomeID
@@ -103,6 +107,27 @@ class Outcome:
     workflow_version: int
     created_ms: int
     ended_ms: int
+    announced_bytes: int | None = None
+    destroyed_ms: int = 0
+
+
+@dataclass(frozen=True, slots=True)
+class Receiving:
+    """An upload that has no end yet, as its node told last: ``received_bytes`` are durable there.
+
+    ``announced_bytes`` is how long it will be, as far as its sender says.  One that is not
+    ``durable`` has no trace at its node that a crash would leave.
+    """
+
+    upload_id: UploadID
+    account_id: AccountID
+    node: NodeID
+    region: Region
+    name: SealedName | None
+    created_ms: int
+    received_bytes: int
+    announced_bytes: int | None
+    durable: bool
 
 
 @dataclass(frozen=True, slots=True)
@@ -110,7 +135,8 @@ class DeliveryChange:
     """A delivery in a new state.
 
     ``attempt`` counts the running one too; ``fence`` is that of the lease under which it changed;
-    ``due_ms`` is when it is due again while it waits, else 0.
+    ``due_ms`` is when it is due again while it waits, else 0; ``digest`` is the SHA-256 of what was
+    delivered, where delivery computed it.
     """
 
     delivery_id: DeliveryID
@@ -124,6 +150,7 @@ class DeliveryChange:
     error: str
     due_ms: int
     size_bytes: int
+    digest: bytes | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -132,7 +159,8 @@ class DeletionReceipt:
 
     ``signature`` is the region's, by the key whose public half is ``root_key``, over all the other
     fields, for the owner to check; ``audit_sequence`` and ``audit_hash`` are the end of the
-    region's audit chain just then.  All four are empty when an older node told it.
+    region's audit chain just then.  All four are empty when an older node told it, and of an
+    upload that never was whole: whoever destroys that has no key to sign with.
     """
 
     upload_id: UploadID
@@ -193,7 +221,7 @@ class Upload:
     @property
     def state(self) -> UploadState:
         """The state that its owner is shown."""
-        if self.receipt is not None:
+        if self.destroyed_ms is not None:
             return UploadState.DESTROYED
         match self.outcome.state:
             case OutcomeState.COMMITTED:
@@ -202,6 +230,19 @@ class Upload:
                 return UploadState.CANCELLED
             case OutcomeState.EXPIRED | OutcomeState.FAILED:
                 return UploadState.FAILED
+
+    @property
+    def destroyed_ms(self) -> int | None:
+        """When its content was gone, UTC milliseconds; ``None`` while it is there."""
+        if self.receipt is not None:
+            return self.receipt.removed_ms
+        return self.outcome.destroyed_ms or None
+
+    @property
+    def digest(self) -> bytes | None:
+        """The SHA-256 of its content: of its sender, or of who delivered it first."""
+        delivered = (one.change.digest for one in self.deliveries if one.change.digest)
+        return self.outcome.digest or next(delivered, None)
 
 
 FINAL: Final = frozenset({DeliveryState.DELIVERED, DeliveryState.CANCELLED})

@@ -85,7 +85,10 @@ class UploadStore:
                 name: statement.excluded[name]
                 for name in ("state", "attempt", "fence", "error", "due_ms", "size_bytes", "node")
             }
-            | {"changed_ms": statement.excluded.changed_ms},
+            | {
+                "changed_ms": statement.excluded.changed_ms,
+                "digest": statement.excluded.digest,
+            },
         )
         await self._connection.change(put, [_delivery_row(one) for one in changed])
 
@@ -125,6 +128,12 @@ class UploadStore:
         mine = and_(outcome.c.account_id == owner, outcome.c.upload_id == upload)
         found = await self._connection.rows(select(outcome).where(mine))
         return next(iter(await self._whole(owner, found)), None)
+
+    async def ended(self, uploads: Iterable[UploadID]) -> set[UploadID]:
+        """Return those of *uploads* that have an outcome, whoever owns them."""
+        named = outcome.c.upload_id.in_(list(uploads))
+        rows = await self._connection.rows(select(outcome.c.upload_id).where(named))
+        return {UploadID(row["upload_id"]) for row in rows}
 
     async def maybe_delivery(self, owner: AccountID, wanted: DeliveryID) -> Delivery | None:
         """Return a delivery of *owner*, or ``None``."""
@@ -203,6 +212,8 @@ def _outcome_row(new: NewOutcome, node: NodeID, now_ms: int) -> dict[str, object
         "created_ms": one.created_ms,
         "ended_ms": one.ended_ms,
         "received_ms": now_ms,
+        "announced_bytes": one.announced_bytes,
+        "destroyed_ms": one.destroyed_ms or None,
     }
 
 
@@ -224,6 +235,8 @@ def _outcome(row: RowMapping) -> Outcome:
         workflow_version=row["workflow_version"],
         created_ms=row["created_ms"],
         ended_ms=row["ended_ms"],
+        announced_bytes=row["announced_bytes"],
+        destroyed_ms=row["destroyed_ms"] or 0,
     )
 
 
@@ -243,6 +256,7 @@ def _delivery_row(one: Delivery) -> dict[str, object]:
         "size_bytes": change.size_bytes,
         "node": one.node,
         "changed_ms": one.changed_ms,
+        "digest": change.digest,
     }
 
 
@@ -259,6 +273,7 @@ def _delivery(row: RowMapping) -> Delivery:
         error=row["error"],
         due_ms=row["due_ms"],
         size_bytes=row["size_bytes"],
+        digest=row["digest"],
     )
     return Delivery(change, NodeID(row["node"]), row["changed_ms"])
 

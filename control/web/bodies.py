@@ -12,7 +12,7 @@ from pydantic import AwareDatetime, BaseModel, ConfigDict, Field
 from control.accounts.destinations import Clash, DestinationKind
 from control.accounts.model import CredentialKind
 from control.accounts.workflows import ConditionKind
-from control.uploads.model import DeletionReason, DeliveryState, UploadState
+from control.uploads.model import DeletionReason, DeliveryState, OutcomeState, UploadState
 from zentransfer.errors import Code
 from zentransfer.ids import Region
 from zentransfer.limits import (
@@ -119,10 +119,11 @@ class DestinationBody(Body):
 class ProbedBody(Body):
     """How a trial of a destination went; code and detail say why it did not go well.
 
-    Without ``tried`` nothing was put there: what could be looked at from here is well, or is not.
+    Without ``tried`` nothing was put there: then ``ok`` is false for what is not well as far as it
+    can be seen from here, else null: nobody knows before the first delivery, which tries it.
     """
 
-    ok: bool
+    ok: bool | None
     tried: bool
     code: Code | None
     detail: str
@@ -215,6 +216,9 @@ class DeliveryBody(Body):
     state: DeliveryState
     attempts: int
     error: Code | None
+    advice: Annotated[
+        str, Field(description="what keeps it back and what to do, in words; empty if nothing does")
+    ]
     delivered_at: Time | None
 
 
@@ -229,7 +233,8 @@ class EventBody(Body):
 class ReceiptBody(Body):
     """That the content is gone, signed by the region where it lay; docs/contracts.md, section 7.
 
-    The signature and what it needs are empty when an older node destroyed the content.
+    The signature and what it needs are empty when an older node destroyed the content, and for an
+    upload that never was whole (reason unfinished): no process with a key to sign had part in it.
     """
 
     upload: str
@@ -262,15 +267,25 @@ class UploadBody(Body):
     id: str
     name: str | None
     folder: str | None
-    size: int
-    received: int
+    size: Annotated[
+        int | None,
+        Field(description="bytes: of the content, or as announced before it was whole; else null"),
+    ]
+    received: Annotated[int, Field(description="bytes that are durable, or were")]
     region: Region
     node: str
     state: UploadState
+    outcome: Annotated[
+        OutcomeState | None, Field(description="how it ended, whatever came after; null before")
+    ]
+    error: Annotated[Code | None, Field(description="why it did not become whole")]
     created_at: Time
     committed_at: Time | None
     destroyed_at: Time | None
-    digest: Annotated[str | None, Field(description="sha256: and 64 hexadecimal digits")]
+    digest: Annotated[
+        str | None,
+        Field(description="sha256: and 64 hexadecimal digits; known at the first delivery"),
+    ]
     deliveries: list[DeliveryBody]
 
 

@@ -5,7 +5,7 @@ The rule: what is not in the table (``control.web.table``) does not exist.  Path
 """
 
 from collections.abc import Awaitable, Callable, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from http import HTTPStatus
 from typing import Final
 
@@ -17,6 +17,7 @@ from control.accounts.probe import Probe
 from control.unit_of_work import Database
 from control.uploads.commands import Commands
 from control.uploads.feed import EventFeed
+from control.uploads.receiving import ReceivingBook
 from control.web.request import Call
 from zentransfer.clock import Clock
 from zentransfer.limits import EVENTS_STREAM_S
@@ -29,7 +30,7 @@ class Services:
     """What the verbs stand on.
 
     ``changed`` is called when nodes must hear of a change; ``stream_s`` is the longest life of a
-    stream of events.
+    stream of events; ``receiving`` holds the uploads that have no end yet.
     """
 
     database: Database
@@ -40,6 +41,7 @@ class Services:
     feed: EventFeed
     changed: Callable[[], None]
     stream_s: float = EVENTS_STREAM_S
+    receiving: ReceivingBook = field(default_factory=ReceivingBook)
 
 
 @dataclass(frozen=True, slots=True)

@@ -8,13 +8,18 @@ from control.accounts.handlers import Issued
 from control.accounts.model import Credential, CredentialKind
 from control.accounts.workflows import Condition, Plan, Rule, Workflow
 from control.keystore import KeyStore
+from control.uploads.advice import advice
 from control.uploads.model import (
+    DeletionReason,
     DeletionReceipt,
     Delivery,
     DeliveryState,
     Event,
+    Outcome,
     OutcomeState,
+    Receiving,
     Upload,
+    UploadState,
 )
 from control.web.bodies import (
     ConditionBody,
@@ -35,6 +40,7 @@ from control.web.bodies import (
 from zentransfer.credential import token
 from zentransfer.errors import Code, Error
 from zentransfer.ids import DestinationID
+from zentransfer.limits import UPLOAD_EVENTS_SHOWN_MAX
 from zentransfer.sealed_name import FileName
 
 
@@ -94,18 +100,34 @@ def issued(one: Issued) -> IssuedBody:
     )
 
 
-def upload(one: Upload, keys: KeyStore) -> UploadBody:
-    """Show an upload."""
-    return UploadBody.model_validate(_upload(one, keys))
+def upload(one: Upload | Receiving, keys: KeyStore) -> UploadBody:
+    """Show an upload, one that has no end yet too."""
+    return UploadBody.model_validate(_shown(one, keys))
 
 
-def whole_upload(one: Upload, events: list[Event], keys: KeyStore) -> WholeUploadBody:
+def whole_upload(one: Upload | Receiving, events: list[Event], keys: KeyStore) -> WholeUploadBody:
     """Show an upload with its timeline, and with its receipt when its content is gone."""
+    begun = EventBody(at=rfc3339(created_ms(one)), type="upload.begun", detail="")
+    is_cut = len(events) >= UPLOAD_EVENTS_SHOWN_MAX  # and then this is not the newest either
+    found = isinstance(one, Upload) and one.receipt
     more = {
-        "receipt": receipt(one.receipt) if one.receipt else None,
-        "events": [event(each) for each in events],
+        "receipt": receipt(found) if found else None,
+        "events": [*([] if is_cut else [begun]), *map(event, events), *_gone_at_once(one)],
     }
-    return WholeUploadBody.model_validate({**_upload(one, keys), **more})
+    return WholeUploadBody.model_validate({**_shown(one, keys), **more})
+
+
+def _gone_at_once(one: Upload | Receiving) -> list[EventBody]:
+    """Return the last event of an upload that left nothing to destroy: its outcome tells of it."""
+    if isinstance(one, Receiving) or not one.outcome.destroyed_ms:
+        return []
+    at = rfc3339(one.outcome.destroyed_ms)
+    return [EventBody(at=at, type="content.destroyed", detail=DeletionReason.UNFINISHED)]
+
+
+def created_ms(one: Upload | Receiving) -> int:
+    """Return when an upload began, by its node's clock (UTC milliseconds)."""
+    return one.created_ms if isinstance(one, Receiving) else one.outcome.created_ms
 
 
 def receipt(one: DeletionReceipt) -> ReceiptBody:
@@ -158,24 +180,52 @@ def _credential(one: Credential) -> dict[str, object]:
     }
 
 
+def _shown(one: Upload | Receiving, keys: KeyStore) -> dict[str, object]:
+    return _receiving(one, keys) if isinstance(one, Receiving) else _upload(one, keys)
+
+
+def _receiving(one: Receiving, keys: KeyStore) -> dict[str, object]:
+    return {
+        **_named(one, keys),
+        "size": one.announced_bytes,
+        "received": one.received_bytes,
+        "node": one.node,
+        "state": UploadState.RECEIVING,
+        "outcome": None,
+        "error": None,
+        "committed_at": None,
+        "destroyed_at": None,
+        "digest": None,
+        "deliveries": [],
+    }
+
+
 def _upload(one: Upload, keys: KeyStore) -> dict[str, object]:
     outcome = one.outcome
-    name = _maybe_name(one, keys)
     is_committed = outcome.state is OutcomeState.COMMITTED
     return {
-        "id": outcome.upload_id,
-        "name": name.name if name else None,
-        "folder": name.folder if name else None,
-        "size": outcome.size_bytes,
+        **_named(outcome, keys),
+        "size": outcome.size_bytes if is_committed else outcome.announced_bytes,
         "received": outcome.size_bytes,
-        "region": outcome.region,
         "node": one.node,
         "state": one.state,
-        "created_at": rfc3339(outcome.created_ms),
+        "outcome": outcome.state,
+        "error": Code(outcome.error) if outcome.error else None,
         "committed_at": rfc3339(outcome.ended_ms) if is_committed else None,
-        "destroyed_at": maybe_rfc3339(one.receipt.removed_ms if one.receipt else None),
-        "digest": f"sha256:{outcome.digest.hex()}" if outcome.digest else None,
+        "destroyed_at": maybe_rfc3339(one.destroyed_ms),
+        "digest": f"sha256:{one.digest.hex()}" if one.digest else None,
         "deliveries": [_delivery(each) for each in one.deliveries],
+    }
+
+
+def _named(one: Outcome | Receiving, keys: KeyStore) -> dict[str, object]:
+    name = _maybe_name(one, keys)
+    return {
+        "id": one.upload_id,
+        "name": name.name if name else None,
+        "folder": name.folder if name else None,
+        "region": one.region,
+        "created_at": rfc3339(one.created_ms),
     }
 
 
@@ -188,16 +238,16 @@ def _delivery(one: Delivery) -> DeliveryBody:
         state=change.state,
         attempts=change.attempt,
         error=Code(change.error) if change.error else None,
+        advice=advice(change),
         delivered_at=rfc3339(one.changed_ms) if is_delivered else None,
     )
 
 
-def _maybe_name(one: Upload, keys: KeyStore) -> FileName | None:
+def _maybe_name(one: Outcome | Receiving, keys: KeyStore) -> FileName | None:
     """Return the file's name; ``None`` if none came, or if its key is gone or another one."""
-    sealed = one.outcome.name
-    if sealed is None:
+    if one.name is None:
         return None
     try:
-        return keys.open_name(one.outcome.account_id, one.outcome.upload_id, sealed.ciphertext)
+        return keys.open_name(one.account_id, one.upload_id, one.name.ciphertext)
     except Error:
         return None

@@ -13,7 +13,7 @@ from control.accounts import handlers as accounts
 from control.paging import Position
 from control.uploads import handlers as uploads
 from control.uploads.commands import Command
-from control.uploads.model import Upload
+from control.uploads.model import Receiving, Upload
 from control.web import shown
 from control.web.bodies import (
     AskedBody,
@@ -100,9 +100,8 @@ async def test_destination(on: Services, call: Call) -> ProbedBody:
     if found is None:
         raise Error(Code.NOT_FOUND)
     probed = await on.probe(found)
-    return ProbedBody(
-        ok=probed.code is None, tried=probed.tried, code=probed.code, detail=probed.detail
-    )
+    ok = None if probed.code is None and not probed.tried else probed.code is None
+    return ProbedBody(ok=ok, tried=probed.tried, code=probed.code, detail=probed.detail)
 
 
 # -- workflows -------------------------------------------------------------------------------------
@@ -189,19 +188,23 @@ async def revoke_credential(on: Services, call: Call) -> None:
 async def list_uploads(on: Services, call: Call) -> Page:
     """Answer a page of the account's uploads, the newest first."""
     count, after = place(call.request)
+    owner = call.caller.account_id
     async with on.database.read() as uow:
-        found = await uow.uploads.page(call.caller.account_id, count + 1, after)
-    return _page(found, count, lambda one: shown.upload(one, on.tools.keys), _created)
+        ended = await uow.uploads.page(owner, count + 1, after)
+        under_way = await uploads.receiving_page(owner, count + 1, after, uow, on.receiving)
+    both: list[Upload | Receiving] = [*ended, *under_way]
+    both.sort(key=_created, reverse=True)
+    return _page(both[: count + 1], count, lambda one: shown.upload(one, on.tools.keys), _created)
 
 
 async def show_upload(on: Services, call: Call) -> WholeUploadBody:
     """Answer one upload with its timeline."""
-    wanted = UploadID(named(call.request, Kind.UPLOAD))
+    wanted, owner = UploadID(named(call.request, Kind.UPLOAD)), call.caller.account_id
     async with on.database.read() as uow:
-        found = await uow.uploads.maybe_upload(call.caller.account_id, wanted)
+        found = await uploads.maybe_upload(owner, wanted, uow, on.receiving)
         if found is None:
             raise Error(Code.NOT_FOUND)
-        events = await uow.uploads.timeline(call.caller.account_id, wanted)
+        events = await uow.uploads.timeline(owner, wanted)
     return shown.whole_upload(found, events, on.tools.keys)
 
 
@@ -210,6 +213,9 @@ async def cancel_upload(on: Services, call: Call) -> AskedBody:
     wanted = UploadID(named(call.request, Kind.UPLOAD))
     owner, ids = call.caller.account_id, on.tools.ids
     async with on.database.write() as uow:
+        found = await uploads.maybe_upload(owner, wanted, uow, on.receiving)
+        if isinstance(found, Receiving):
+            raise Error(Code.CONFLICT, "the upload is still being received; its sender can end it")
         command = await uploads.cancel_upload(owner, wanted, uow, call.now_ms, ids)
     return await _sent(on, command)
 
@@ -229,8 +235,9 @@ async def _sent(on: Services, command: Command) -> AskedBody:
     return AskedBody(command=command.id, kind=command.kind.value)
 
 
-def _created(upload: Upload) -> Position:
-    return upload.outcome.created_ms, upload.outcome.upload_id
+def _created(upload: Upload | Receiving) -> Position:
+    named = upload if isinstance(upload, Receiving) else upload.outcome
+    return named.created_ms, named.upload_id
 
 
 def _page(

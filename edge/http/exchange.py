@@ -4,19 +4,28 @@ The rule: the body is asked for when it is wanted, and an answer whose body was 
 connection; what a peer does wrong is said in our words.
 """
 
-from collections.abc import Mapping
+import select
+from collections.abc import Generator, Mapping
+from contextlib import contextmanager
 from typing import Final
 
 from aiohttp import ClientPayloadError, StreamReader, http_exceptions, web
 
 from edge.admission import Request
 from edge.http import plain
+from edge.http.connection import Connection
 from edge.http.problem import Answer
+from edge.lane import Lane, Lent
+from edge.pump import Source
 from edge.snapshot import CredentialKind
 from zentransfer.errors import Code, Error
+from zentransfer.limits import LANE_FROM_BYTES
 
 _REASONS: Final = {460: "Checksum Mismatch"}  # tus 1.0, checksum; no registered status
 _CONTINUE: Final = b"HTTP/1.1 100 Continue\r\n\r\n"
+
+LANE: Final = web.AppKey("lane", Lane)
+"""Where an application keeps the fast lane of its process."""
 
 
 class Body:
@@ -27,12 +36,23 @@ class Body:
 
     async def readany(self) -> bytes:
         """Return what has come; raises ``Error``: PEER_GONE, or INVALID for broken chunks."""
-        try:
+        with _in_our_words():
             return await self._content.readany()
-        except http_exceptions.BadHttpMessage as broken:
-            raise Error(Code.INVALID, "the body is not what its headers say") from broken
-        except (OSError, ClientPayloadError) as gone:
-            raise Error(Code.PEER_GONE) from gone
+
+    def read_now(self) -> bytes:
+        """Return what is there already; raises as ``readany``."""
+        with _in_our_words():
+            return self._content.read_nowait()
+
+
+@contextmanager
+def _in_our_words() -> Generator[None, None, None]:
+    try:
+        yield
+    except http_exceptions.BadHttpMessage as broken:
+        raise Error(Code.INVALID, "the body is not what its headers say") from broken
+    except (OSError, ClientPayloadError) as gone:
+        raise Error(Code.PEER_GONE) from gone
 
 
 def wanted(request: web.Request, length: int | None, now_ms: int) -> Request:
@@ -50,8 +70,11 @@ async def say_nothing(_: web.Request) -> None:
     """Leave ``Expect`` to the handler, which says 100 when it has admitted."""
 
 
-async def ask_for_body(request: web.Request) -> Body:
-    """Return the body, asked for if the client waits for that (RFC 9110 section 15.2.1)."""
+async def ask_for_body(request: web.Request) -> Source:
+    """Return the body, asked for if the client waits for that (RFC 9110 section 15.2.1).
+
+    It may go to the fast lane, if the application has one under :data:`LANE`.
+    """
     if plain.expects_continue(request.headers):
         writer = request.writer
         try:
@@ -59,7 +82,20 @@ async def ask_for_body(request: web.Request) -> Body:
         except OSError as gone:
             raise Error(Code.PEER_GONE) from gone
         writer.output_size = 0  # as aiohttp's own: the response has not begun
-    return Body(request.content)
+    body = Body(request.content)
+    lane = request.app.get(LANE)
+    return body if lane is None else lent(request, body, lane)
+
+
+def lent(request: web.Request, body: Body, lane: Lane) -> Source:
+    """Return *body* as one that *lane* may take, if it is long enough, and clear TCP."""
+    length, transport = request.content_length, request.transport
+    if length is None or length < LANE_FROM_BYTES or transport is None:
+        return body
+    if transport.get_extra_info("sslcontext") is not None:
+        return body
+    connection = Connection(request.protocol, request.content)
+    return Lent(lane, body, length, connection.ways(body.read_now))
 
 
 def response(
@@ -76,6 +112,16 @@ def response(
     if not request.content.is_eof():
         made.force_close()
     return made
+
+
+def is_there(request: web.Request) -> bool:
+    """Say whether the client is not known to be gone, be its end behind what was not read yet."""
+    transport = request.transport
+    if transport is None or transport.is_closing():
+        return False
+    poll = select.poll()
+    poll.register(transport.get_extra_info("socket").fileno(), select.POLLRDHUP)
+    return not poll.poll(0)  # an RST is always told: POLLERR, POLLHUP
 
 
 def hang_up(request: web.Request) -> None:

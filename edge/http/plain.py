@@ -1,4 +1,4 @@
-"""The plain dialect: ``PUT /in/<name>`` with a whole file as its body.  Pure.
+"""The plain dialect: a whole file as the body of a PUT or POST, or files in a form.  Pure.
 
 The rule: what a request says is read once, here, and what is ambiguous is refused: a length that is
 not there, an address for another host, a change of protocol.
@@ -21,6 +21,7 @@ from zentransfer.errors import Code, Error
 DIALECT: Final = "plain"
 """Such an upload is never continued: what a crash cuts is aborted."""
 PREFIX: Final = "/in/"
+VERBS: Final = ("OPTIONS", "PUT", "POST")
 
 _BEARER: Final = re.compile("bearer +([!-~]+)", re.IGNORECASE)  # RFC 6750 section 2.1
 _SHA256: Final = re.compile(r"(?:^|,)[ \t]*sha-256=:([A-Za-z0-9+/=]*):[ \t]*(?=,|$)")
@@ -43,7 +44,11 @@ def check_target(target: str, headers: Mapping[str, str]) -> None:
         raise Error(Code.INVALID, "this door changes to no other protocol")
     if not target.startswith("/") and target != "*":
         host = headers.get("Host", "").lower()
-        if urlsplit(target).netloc.lower() != host:
+        try:
+            named = urlsplit(target).netloc.lower()
+        except ValueError as wrong:
+            raise Error(Code.INVALID, "the address is none") from wrong
+        if named != host:
             raise Error(Code.INVALID, "the address is for another host")
 
 
@@ -67,14 +72,16 @@ def incoming(target: str, headers: Mapping[str, str], length: int | None) -> Inc
         raise Error(Code.INVALID, "send Content-Length, or chunks")
     if "Content-Range" in headers:  # RFC 9110 section 14.5: else a part would look whole
         raise Error(Code.INVALID, "a PUT takes whole files; leave out Content-Range")
-    path = urlsplit(target).path if not target.startswith("/") else target.partition("?")[0]
+    path = path_of(target)
+    if not path:
+        raise Error(Code.INVALID, "the file has no name: send it to /in/NAME, or in a form to /in/")
     return Incoming(
-        name=from_url(path.removeprefix(PREFIX)),
+        name=from_url(path),
         door=Door.HTTP,
         dialect=DIALECT,
         length=length,
-        media_type=_word(headers, "Content-Type"),
-        content_encoding=_word(headers, "Content-Encoding"),
+        media_type=word(headers.get("Content-Type", "")),
+        content_encoding=word(headers.get("Content-Encoding", "")),
         digest=_maybe_digest(headers),
         wants_digest=_wants_digest(headers),
     )
@@ -92,6 +99,12 @@ def created(outcome: Outcome, digest: bytes | None) -> Answer:
         headers["Repr-Digest"] = f"sha-256=:{base64.b64encode(digest).decode('ascii')}:"
     body = {"id": outcome.upload_id, "size": outcome.size_bytes, "region": outcome.region}
     return Answer(201, headers, json.dumps(body).encode() + b"\n")
+
+
+def path_of(target: str) -> str:
+    """Return what stands behind the prefix in the request line."""
+    path = urlsplit(target).path if not target.startswith("/") else target.partition("?")[0]
+    return path.removeprefix(PREFIX)
 
 
 def _maybe_digest(headers: Mapping[str, str]) -> bytes | None:
@@ -120,6 +133,6 @@ def _wants_digest(headers: Mapping[str, str]) -> bool:
     return match is not None and int(match[1]) > 0
 
 
-def _word(headers: Mapping[str, str], name: str) -> str:
-    text = headers.get(name, "")
+def word(text: str) -> str:
+    """Return a media type or coding as a sender writes it; nothing for what cannot be one."""
     return text if len(text) <= _TOKEN_CHARS_MAX and _PRINTABLE.fullmatch(text) else ""

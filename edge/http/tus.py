@@ -1,4 +1,4 @@
-"""The tus 1.0 dialect: core, creation, deferred length, expiration, termination.  Pure.
+"""The tus 1.0 dialect with all its extensions but checksum-trailer.  Pure.
 
 The rule: what a request says is read once, here, and held to the protocol's text
 (tus.io/protocols/resumable-upload, 1.0.0); what is malformed is refused, also where others guess.
@@ -13,6 +13,8 @@ from types import MappingProxyType
 from typing import Final
 from urllib.parse import urlsplit
 
+from edge import checks
+from edge.checks import Check
 from edge.facts import Door
 from edge.http import problem
 from edge.http.problem import Answer
@@ -20,13 +22,23 @@ from edge.incoming import Incoming
 from edge.names import cleaned
 from zentransfer.errors import Code, Error
 from zentransfer.ids import Capability, UploadID
-from zentransfer.limits import UPLOAD_METADATA_CHARS_MAX
+from zentransfer.limits import (
+    PARTIALS_PER_UPLOAD_MAX,
+    UPLOAD_CONCAT_CHARS_MAX,
+    UPLOAD_METADATA_CHARS_MAX,
+)
 from zentransfer.sealed_name import FileName
 
 DIALECT: Final = "tus"
 PREFIX: Final = "/files/"
 VERSION: Final = "1.0.0"
+# No checksum-trailer: aiohttp 3.14 reads the trailers of a request and hands them to nobody, in C
+# and in Python alike, so a digest in one could not be compared.  A request that announces one is
+# refused: its sender would take the 204 for a match.
 EXTENSIONS: Final = (
+    "checksum",
+    "concatenation",
+    "concatenation-unfinished",
     "creation",
     "creation-defer-length",
     "creation-with-upload",
@@ -37,10 +49,16 @@ COLLECTION_VERBS: Final = ("OPTIONS", "POST")
 UPLOAD_VERBS: Final = ("OPTIONS", "HEAD", "PATCH", "DELETE")
 
 _CONTENT_TYPE: Final = "application/offset+octet-stream"
-_NUMBER: Final = re.compile("[0-9]{1,18}")
+_NUMBER: Final = re.compile("[0-9]+")
+_DIGITS_MAX: Final = 18
+_HUGE: Final = 10**18  # bytes: what a number of more digits counts as; no upload is as long
+_PARTIAL: Final = "partial"
+_FINAL: Final = "final;"
+_TRAILER: Final = re.compile(r"(?:^|,)[ \t]*upload-checksum[ \t]*(?=,|$)", re.IGNORECASE)
 _KEY: Final = re.compile("[!-+.-~/-]+")  # printable ASCII, no space and no comma
 _HOST: Final = re.compile(r"[A-Za-z0-9._-]+(:[0-9]+)?|\[[0-9A-Fa-f:.]+\](:[0-9]+)?")
 _WORD: Final = re.compile("[ -~]{0,255}")
+_VISIBLE: Final = re.compile("[ -~]+")  # it is answered as it came (T48)
 _UNNAMED: Final = FileName("", "upload")
 _NONE: Final[Mapping[str, bytes]] = MappingProxyType({})
 _DAYS: Final = ("Mon", "Tue", "Wed", "Thu", "Fri", "Sat", "Sun")
@@ -52,24 +70,31 @@ _MONTHS: Final = (
 
 @dataclass(frozen=True, slots=True)
 class Append:
-    """What a PATCH says: where its bytes go, and the whole length if it is announced only now."""
+    """What a PATCH says: where its bytes go, the whole length if it is announced only now.
+
+    And what its bytes hash to, if it says so.
+    """
 
     offset: int
     length: int | None
+    check: Check | None = None
 
 
 @dataclass(frozen=True, slots=True)
 class Standing:
     """Where an upload stands: ``offset`` durable bytes, of ``length`` if that is known.
 
-    ``upload`` is its id where that is told, ``expires_ms`` when it goes without a further byte.
+    The offset is ``None`` of one that consists of others which are still to come.  ``metadata`` and
+    ``concat`` are as its sender gave them, ``upload`` is its id where that is told, ``expires_ms``
+    when it goes without a further byte.
     """
 
-    offset: int
+    offset: int | None
     length: int | None
     metadata: str = ""
     upload: UploadID | None = None
     expires_ms: int | None = None
+    concat: str = ""
 
 
 def is_ours(target: str) -> bool:
@@ -108,18 +133,53 @@ def incoming(headers: Mapping[str, str], *, has_body: bool) -> Incoming:
     """
     if has_body:
         _check_type(headers)
-    if "Upload-Concat" in headers:  # a part of a file must not be delivered as one
-        raise Error(Code.INVALID, "concatenation is not offered here")
+    concat = _checked_concat(headers, has_body=has_body)
+    is_final = concat.startswith(_FINAL)
     metadata = headers.get("Upload-Metadata", "")
     found = parsed(metadata)
     return Incoming(
         name=_name(found),
         door=Door.HTTP,
         dialect=DIALECT,
-        length=_created_length(headers),
+        length=None if is_final else _created_length(headers),
         media_type=_word(found.get("filetype", found.get("type", b""))),
         metadata=metadata,
+        concat=concat,
+        is_partial=concat == _PARTIAL,
+        is_checked=has_body and check(headers) is not None,
     )
+
+
+def partials(headers: Mapping[str, str]) -> tuple[str, ...]:
+    """Return what names each upload that a POST wants to join, in its order; else nothing.
+
+    Their addresses are absolute or relative; whose host an absolute one names says nothing, because
+    what stands before us may bear any name.  Raises ``Error(INVALID)`` for none, or too many.
+    """
+    concat = headers.get("Upload-Concat", "")
+    if not concat.startswith(_FINAL):
+        return ()
+    addresses = concat.removeprefix(_FINAL).split(" ")
+    if len(addresses) > PARTIALS_PER_UPLOAD_MAX:
+        raise Error(Code.INVALID, f"at most {PARTIALS_PER_UPLOAD_MAX} uploads make one")
+    if not all(is_ours(address) and shown_capability(address) for address in addresses):
+        raise Error(Code.INVALID, "Upload-Concat names what is no upload of this collection")
+    return tuple(shown_capability(address) for address in addresses)
+
+
+def check(headers: Mapping[str, str]) -> Check | None:
+    """Return what ``Upload-Checksum`` says of the request's bytes; raises ``Error(INVALID)``."""
+    if _TRAILER.search(headers.get("Trailer", "")):
+        raise Error(Code.INVALID, "checksum-trailer is not offered; send Upload-Checksum before")
+    text = headers.get("Upload-Checksum")
+    if text is None:
+        return None
+    algorithm, _, digest = text.partition(" ")
+    try:
+        expected = base64.b64decode(digest, validate=True)
+    except ValueError as wrong:
+        raise Error(Code.INVALID, "the checksum is not base64") from wrong
+    return checks.check(algorithm, expected, checks.TUS)
 
 
 def append(headers: Mapping[str, str]) -> Append:
@@ -128,7 +188,7 @@ def append(headers: Mapping[str, str]) -> Append:
     offset = _maybe_number(headers, "Upload-Offset")
     if offset is None:
         raise Error(Code.INVALID, "Upload-Offset is missing")
-    return Append(offset, _maybe_number(headers, "Upload-Length"))
+    return Append(offset, _maybe_number(headers, "Upload-Length"), check(headers))
 
 
 def parsed(metadata: str) -> Mapping[str, bytes]:
@@ -158,6 +218,7 @@ def options(size_max: int) -> Answer:
         "Tus-Version": VERSION,
         "Tus-Extension": ",".join(EXTENSIONS),
         "Tus-Max-Size": str(size_max),
+        "Tus-Checksum-Algorithm": ",".join(checks.TUS),
     }
     return Answer(204, headers, b"")
 
@@ -179,11 +240,15 @@ def created(
 
 def found(standing: Standing) -> Answer:
     """Return the answer to HEAD."""
-    headers = {"Upload-Offset": str(standing.offset), "Cache-Control": "no-store"}
-    if standing.length is None:
-        headers["Upload-Defer-Length"] = "1"
-    else:
+    headers = {"Cache-Control": "no-store"}
+    if standing.offset is not None:
+        headers["Upload-Offset"] = str(standing.offset)
+    if standing.length is not None:
         headers["Upload-Length"] = str(standing.length)
+    elif standing.offset is not None:
+        headers["Upload-Defer-Length"] = "1"
+    if standing.concat:
+        headers["Upload-Concat"] = standing.concat
     if standing.metadata:
         headers["Upload-Metadata"] = standing.metadata
     return _answer(200, {**headers, **_expiring(standing)})
@@ -229,12 +294,33 @@ def _expiring(standing: Standing) -> dict[str, str]:
 
 
 def _path(target: str) -> str:
-    return urlsplit(target).path if not target.startswith("/") else target.partition("?")[0]
+    if target.startswith("/"):
+        return target.partition("?")[0]
+    try:
+        return urlsplit(target).path
+    except ValueError:  # a host in brackets that is none
+        return ""
 
 
 def _check_type(headers: Mapping[str, str]) -> None:
     if headers.get("Content-Type", "").partition(";")[0].strip().lower() != _CONTENT_TYPE:
         raise Error(Code.UNSUPPORTED_MEDIA, f"send Content-Type: {_CONTENT_TYPE}")
+
+
+def _checked_concat(headers: Mapping[str, str], *, has_body: bool) -> str:
+    """Return ``Upload-Concat`` if it means anything and stands with what may be beside it."""
+    concat = headers.get("Upload-Concat", "")
+    if not concat.startswith(_FINAL):
+        if concat not in ("", _PARTIAL):
+            raise Error(Code.INVALID, "Upload-Concat is partial, or final; and addresses")
+        return concat
+    if has_body or "Upload-Length" in headers or "Upload-Defer-Length" in headers:
+        raise Error(
+            Code.INVALID, "an upload made of others has neither bytes nor length of its own"
+        )
+    if len(concat) > UPLOAD_CONCAT_CHARS_MAX or not _VISIBLE.fullmatch(concat):
+        raise Error(Code.INVALID, "Upload-Concat is too long, or malformed")
+    return concat
 
 
 def _created_length(headers: Mapping[str, str]) -> int | None:
@@ -252,7 +338,8 @@ def _maybe_number(headers: Mapping[str, str], name: str) -> int | None:
         return None
     if not _NUMBER.fullmatch(text):
         raise Error(Code.INVALID, f"{name} is not a number of bytes")
-    return int(text)
+    digits = text.lstrip("0")
+    return _HUGE if len(digits) > _DIGITS_MAX else int(digits or "0")
 
 
 def _name(found: Mapping[str, bytes]) -> FileName:

@@ -4,6 +4,7 @@ The rule: a handler translates and decides nothing; and an address is told only 
 durable, an offset only when its bytes are.
 """
 
+from dataclasses import replace
 from random import Random
 from typing import Final
 
@@ -11,7 +12,7 @@ from aiohttp import web
 
 from edge.capability import Capabilities
 from edge.http import cors, tus
-from edge.http.exchange import ask_for_body, hang_up, response, say_nothing, wanted
+from edge.http.exchange import ask_for_body, hang_up, is_there, response, say_nothing, wanted
 from edge.http.problem import Answer
 from edge.http.tus import Standing
 from edge.pace import Patience
@@ -83,43 +84,58 @@ class TusDoor:
     async def _create(self, request: web.Request) -> Answer:
         has_body = request.can_read_body
         incoming = tus.incoming(request.headers, has_body=has_body)
+        partials = tuple(self._upload(shown) for shown in tus.partials(request.headers))
+        incoming = replace(incoming, partials=partials)
         length = request.content_length if incoming.length is None else incoming.length
         asked = wanted(request, length, self._clock.now_ms())
         async with self._resumables.create(asked) as taking:
             upload = await taking.begin(incoming)
             if has_body:
                 tus.check_fits(0, request.content_length, incoming.length)
-                await taking.receive(await ask_for_body(request), self._patience)
+                body, check = await ask_for_body(request), tus.check(request.headers)
+                await taking.receive(body, self._patience, check)
             standing = await self._settled(taking)
-            capability = self._capabilities.of(upload)
-            return tus.created(
-                capability,
-                standing,
-                has_body=has_body,
-                host=request.headers.get("Host", ""),
-                scheme=request.scheme,
-            )
+        capability = self._capabilities.of(upload)
+        return tus.created(
+            capability,
+            standing,
+            has_body=has_body,
+            host=request.headers.get("Host", ""),
+            scheme=request.scheme,
+        )
 
     async def _look(self, request: web.Request, shown: str) -> Answer:
         asked = wanted(request, None, self._clock.now_ms())
         upload = Wanted(self._upload(shown), tus.DIALECT)
         async with self._resumables.attach(asked, upload) as taking:
-            metadata = taking.metadata
+            known = taking.known
             if taking.is_complete:  # and if its sender was cut before the commit, it comes now
                 await taking.commit()
-            return tus.found(_standing(taking, metadata))
+            standing = _standing(taking)
+        return tus.found(replace(standing, metadata=known.metadata, concat=known.concat))
 
     async def _append(self, request: web.Request, shown: str) -> Answer:
         append = tus.append(request.headers)
         asked = wanted(request, request.content_length, self._clock.now_ms())
-        upload = Wanted(self._upload(shown), tus.DIALECT, adds=True)
+        upload = Wanted(
+            self._upload(shown),
+            tus.DIALECT,
+            adds=True,
+            is_checked=append.check is not None,
+            offset=append.offset,
+            is_there=lambda: is_there(request),
+        )
         async with self._resumables.attach(asked, upload) as taking:
             taking.expect(append.offset)
             if append.length is not None:
                 await taking.announce(append.length)
             tus.check_fits(append.offset, request.content_length, taking.length)
-            await taking.receive(await ask_for_body(request), self._patience)
-            return tus.appended(await self._settled(taking))
+            await taking.receive(await ask_for_body(request), self._patience, append.check)
+            standing = await self._settled(taking)
+            is_partial = taking.is_partial and taking.is_complete
+        if is_partial:  # perhaps it is the last one that another waits for
+            await self._resumables.join(upload.upload)
+        return tus.appended(standing)
 
     async def _terminate(self, request: web.Request, shown: str) -> Answer:
         asked = wanted(request, None, self._clock.now_ms())
@@ -152,5 +168,8 @@ class TusDoor:
         return tus.shown_capability(request.raw_path)
 
 
-def _standing(taking: Resuming, metadata: str = "") -> Standing:
-    return Standing(taking.offset, taking.length, metadata, taking.upload, taking.expires_ms)
+def _standing(taking: Resuming) -> Standing:
+    is_waiting = taking.is_final and not taking.is_complete  # T106: no offset until it is done
+    offset = None if is_waiting else taking.offset
+    upload = None if taking.is_partial else taking.upload  # its owner never hears of it
+    return Standing(offset, taking.length, upload=upload, expires_ms=taking.expires_ms)

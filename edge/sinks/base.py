@@ -234,7 +234,10 @@ class Sink(Protocol):
         ...
 
     def uploads(self) -> AsyncIterator[UploadID]:
-        """Yield every upload, tombstones and leftovers of unborn ones too, in a stable order."""
+        """Yield every upload, tombstones too, in a stable order.
+
+        Leftovers of unborn ones only where nobody but this machine's processes can be at them.
+        """
         ...
 
     def reader(self, upload: UploadID, open_key: OpenKey) -> AsyncIterator[memoryview]:

@@ -20,9 +20,7 @@ from edge.sinks.base import (
     Conflict,
     Damaged,
     Ended,
-    Fenced,
     SinkError,
-    UnknownUpload,
     Version,
     Versioned,
 )
@@ -38,13 +36,12 @@ from edge.sinks.log_parts import (
 from edge.sinks.log_reader import LogReader
 from edge.sinks.log_writer import UNBORN, LogClaim
 from edge.sinks.records import Found, Records, sink_errors
+from edge.sinks.transitions import LOST, claimed, destroying, ours, there
 from zentransfer.disk import Disk, File
 from zentransfer.errors import Error
-from zentransfer.ids import AccountID, RandomBytes, Region, UploadID
+from zentransfer.ids import RandomBytes, UploadID
 
 _ZEROS: Final = bytes(HEADER_BLOCK_BYTES)
-# What cannot come from a wrong key or region in the settings, which somebody may yet mend.
-_LOST: Final = (Reason.CUT, Reason.MISSING, Reason.HEADER, Reason.SEGMENT)
 
 
 class LogSink:
@@ -82,7 +79,7 @@ class LogSink:
     async def claim(self, upload: UploadID) -> LogClaim:
         """Shut out every older writer, and find the offset; see :class:`edge.sinks.base.Sink`."""
         try:
-            found = await self._records.swap(upload, _claimed)
+            found = await self._records.swap(upload, claimed)
         except Ended:
             raise await self._durable_end(upload) from None
         record = found.value
@@ -103,7 +100,7 @@ class LogSink:
         assert to.upload == upload, "a record belongs to its upload"
 
         def changed(found: Found | None) -> UploadRecord:
-            if _there(found).version != at:
+            if there(found).version != at:
                 raise Conflict
             return to
 
@@ -135,16 +132,31 @@ class LogSink:
         if not self._parts.disk.exists(self._records.folder(upload)):
             return
         region = self._parts.keys.region
-        found = await self._records.swap(upload, lambda now: _destroying(now, upload, region))
+        found = await self._records.swap(upload, lambda now: destroying(now, upload, region))
         with sink_errors("destroy the upload"):
             segments = self._segment_paths(upload)
             for path in segments:
                 await self._overwrite_header(path)
-            for path in segments:
-                self._parts.disk.unlink(path)
-            await self._records.flush_names(upload)
+            await self._unlink(upload, segments)
         if found.value.state is not State.DESTROYED:
-            await self._records.swap(upload, lambda now: _there(now).value.destroyed())
+            await self._records.swap(upload, lambda now: there(now).value.destroyed())
+
+    async def _unlink(self, upload: UploadID, segments: list[str]) -> None:
+        """Remove the files of *segments*, durably.
+
+        After a failed flush the names are gone to every reader, and back after a power loss.  So
+        they are made anew, empty: else the next pass would find nothing and take it for done.
+        """
+        disk = self._parts.disk
+        for path in segments:
+            disk.unlink(path)
+        try:
+            await self._records.flush_names(upload)
+        except BaseException:
+            for path in segments:
+                with suppress(OSError):
+                    disk.create(path).close()
+            raise
 
     async def _durable_end(self, upload: UploadID) -> Error:
         """Return the error for a claim of an upload that takes no more bytes."""
@@ -160,13 +172,13 @@ class LogSink:
             with sink_errors("scan the newest segment"):
                 end = await self._scan(record, mark)
         except Broken as broken:
-            if broken.reason in _LOST:
+            if broken.reason in LOST:
                 await self._records.swap(
-                    record.upload, lambda now: _ours(now, record.fence).damaged()
+                    record.upload, lambda now: ours(now, record.fence).damaged()
                 )
             raise Damaged(broken.reason) from broken
         return await self._records.swap(
-            record.upload, lambda now: _ours(now, record.fence).scanned(end)
+            record.upload, lambda now: ours(now, record.fence).scanned(end)
         )
 
     async def _scan(self, record: UploadRecord, mark: Mark) -> Mark:
@@ -231,31 +243,3 @@ async def _walk(file: File, walker: Walker) -> Walked:
             more = walker.take(view[:filled])
         await asyncio.sleep(0)
     return walker.walked
-
-
-def _there(found: Found | None) -> Found:
-    if found is None:
-        raise UnknownUpload
-    return found
-
-
-def _claimed(found: Found | None) -> UploadRecord:
-    record = _there(found).value
-    if record.state is not State.RECEIVING:
-        raise Ended(record)
-    return record.claimed()
-
-
-def _ours(found: Found | None, fence: int) -> UploadRecord:
-    record = _there(found).value
-    if record.fence != fence or record.state is not State.RECEIVING:
-        raise Fenced
-    return record
-
-
-def _destroying(found: Found | None, upload: UploadID, region: Region) -> UploadRecord:
-    """Return the record of what shall go; what never had one gets one, so that none is born."""
-    if found is not None:
-        return found.value.destroying()
-    nobody = AccountID("")
-    return UploadRecord(upload, nobody, region, created_ms=0, state=State.DESTROYING)

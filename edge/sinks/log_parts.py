@@ -4,7 +4,7 @@ import re
 from collections.abc import Generator
 from contextlib import contextmanager
 from dataclasses import dataclass, field
-from typing import Final
+from typing import Final, Protocol
 
 from edge.keys import RegionPublicKeys
 from edge.record import Segment, State, UploadRecord
@@ -49,6 +49,45 @@ class Rules:
         return crc_seed(header_hash)
 
 
+class SegmentFile(Protocol):
+    """The bytes of one segment, whose header is the one that the record names."""
+
+    @property
+    def header(self) -> Header:
+        """The header, checked."""
+        ...
+
+    async def read(self, into: memoryview, position: int) -> int:
+        """Read from *position* until *into* is full or the segment ends; returns the count."""
+        ...
+
+    def close(self) -> None:
+        """Let go of it."""
+        ...
+
+
+class Log(Protocol):
+    """Where sealed logs lie, for whoever opens them."""
+
+    @property
+    def keys(self) -> RegionPublicKeys:
+        """The public half of the region's keys."""
+        ...
+
+    @property
+    def rules(self) -> Rules:
+        """The steps that the log's promises stand on."""
+        ...
+
+    async def durable(self, upload: UploadID) -> UploadRecord:
+        """Return the record when no power loss can take it back; raises ``UnknownUpload``."""
+        ...
+
+    async def open_segment(self, record: UploadRecord, segment: Segment) -> SegmentFile:
+        """Open a segment that *record* lists, to be closed; raises :class:`Broken`."""
+        ...
+
+
 @dataclass(frozen=True, slots=True)
 class Parts:
     """One region's log: where it lies, under which keys, and its chance."""
@@ -69,15 +108,52 @@ class Parts:
         block = bytearray(HEADER_BLOCK_BYTES)
         if read_fully(file, memoryview(block), 0) < HEADER_BLOCK_BYTES:
             raise Broken(Reason.CUT)
-        header = read_header(bytes(block), self.keys.is_ours)
-        place = header.place
-        ours = (record.upload, record.account, self.keys.region)
-        if (place.upload, place.account, place.region) != ours:
-            raise Broken(Reason.FOREIGN)
-        named = (segment.number, segment.fence, segment.start, segment.header_hash)
-        if (place.number, place.fence, place.start, header.hash) != named:
-            raise Broken(Reason.SEGMENT)
-        return header
+        return checked_header(bytes(block), self.keys, record, segment)
+
+    async def durable(self, upload: UploadID) -> UploadRecord:
+        """Return the record when no power loss can take it back; see :class:`Log`."""
+        return (await self.records.load_durable(upload)).value
+
+    async def open_segment(self, record: UploadRecord, segment: Segment) -> SegmentFile:
+        """Open a segment that *record* lists; see :class:`Log`."""
+        try:
+            file = self.disk.open(self.path(record.upload, segment.number, segment.fence))
+        except FileNotFoundError as missing:
+            raise Broken(Reason.MISSING) from missing
+        try:
+            return _DiskSegment(file, self.header(file, record, segment))
+        except BaseException:
+            file.close()
+            raise
+
+
+class _DiskSegment:
+    """A :class:`SegmentFile` that is one file."""
+
+    def __init__(self, file: File, header: Header) -> None:
+        self._file = file
+        self.header = header
+
+    async def read(self, into: memoryview, position: int) -> int:
+        return read_fully(self._file, into, position)
+
+    def close(self) -> None:
+        self._file.close()
+
+
+def checked_header(
+    block: bytes, keys: RegionPublicKeys, record: UploadRecord, segment: Segment
+) -> Header:
+    """Return the header in *block* if it is the one of *segment*; raises :class:`Broken`."""
+    header = read_header(block, keys.is_ours)
+    place = header.place
+    ours = (record.upload, record.account, keys.region)
+    if (place.upload, place.account, place.region) != ours:
+        raise Broken(Reason.FOREIGN)
+    named = (segment.number, segment.fence, segment.start, segment.header_hash)
+    if (place.number, place.fence, place.start, header.hash) != named:
+        raise Broken(Reason.SEGMENT)
+    return header
 
 
 def segment_name(number: int, fence: int) -> str:

@@ -5,19 +5,18 @@ authenticated under a key that the manifest binds.
 """
 
 from collections.abc import AsyncGenerator
-from contextlib import aclosing
+from contextlib import aclosing, closing
 from dataclasses import dataclass
 
 from edge.keys import OpenKey
-from edge.record import Segment, State, UploadRecord
+from edge.record import State, UploadRecord
 from edge.seal.broken import Broken, Reason
 from edge.seal.header import Header
 from edge.seal.manifest import Manifest, Partial, SegmentPlace
 from edge.seal.reader import MANIFEST_RECORD_BYTES_MAX, SegmentReader, open_manifest
 from edge.seal.record import RecordKeys
 from edge.secret import wipe
-from edge.sinks.log_parts import Parts, read_fully
-from zentransfer.disk import File
+from edge.sinks.log_parts import Log
 from zentransfer.ids import UploadID
 
 
@@ -34,8 +33,8 @@ class _Whole:
 class LogReader:
     """Opens committed uploads of one log with one private half."""
 
-    def __init__(self, parts: Parts, open_key: OpenKey) -> None:
-        self._parts = parts
+    def __init__(self, log: Log, open_key: OpenKey) -> None:
+        self._log = log
         self._open_key = open_key
 
     async def manifest(self, upload: UploadID) -> Manifest:
@@ -46,7 +45,7 @@ class LogReader:
         """Yield the plaintext, a record at a time; raises ``Broken``, ``OSError``."""
         whole = await self._whole(upload)
         for partial in whole.manifest.partials:
-            part = await self._whole(UploadID(partial.upload))
+            part = await self._whole(UploadID(partial.upload), as_part=True)
             _hold_to(partial, part, whole)
             async with aclosing(self._segments(part)) as texts:
                 async for text in texts:
@@ -56,19 +55,20 @@ class LogReader:
                 async for text in texts:
                     yield text
 
-    async def _whole(self, upload: UploadID) -> _Whole:
-        record = (await self._parts.records.load_durable(upload)).value
+    async def _whole(self, upload: UploadID, *, as_part: bool = False) -> _Whole:
+        record = await self._log.durable(upload)
         place = record.manifest
-        if record.state is not State.COMMITTED or place is None or not record.segments:
+        is_whole = record.state is State.COMMITTED or (as_part and record.state is State.PARTIAL)
+        if not is_whole or place is None or not record.segments:
             raise Broken(Reason.NOT_WHOLE)
-        with _Opened(self._parts, record, record.segments[-1]) as file:
-            header = self._parts.header(file, record, record.segments[-1])
+        with closing(await self._log.open_segment(record, record.segments[-1])) as file:
+            header = file.header
             keys = await self._keys(header)
             data = memoryview(bytearray(MANIFEST_RECORD_BYTES_MAX))
-            count = read_fully(file, data, place.position)
-        seed = self._parts.rules.seed(header.hash)
+            count = await file.read(data, place.position)
+        seed = self._log.rules.seed(header.hash)
         manifest, digest = open_manifest(
-            header, keys, seed, (data[:count], place.counter), self._parts.keys.is_ours
+            header, keys, seed, (data[:count], place.counter), self._log.keys.is_ours
         )
         listed = tuple(SegmentPlace(s.number, s.start, s.header_hash) for s in record.segments)
         if digest != place.digest or manifest.total != record.size or manifest.segments != listed:
@@ -86,36 +86,20 @@ class LogReader:
         segments = whole.record.segments
         ends = [segment.start for segment in segments[1:]] + [whole.manifest.total]
         for segment, end in zip(segments, ends, strict=True):
-            with _Opened(self._parts, whole.record, segment) as file:
-                header = self._parts.header(file, whole.record, segment)
+            with closing(await self._log.open_segment(whole.record, segment)) as file:
+                header = file.header
                 keys = whole.keys
                 if segment is not segments[-1]:
                     keys = await self._keys(header)
-                reader = SegmentReader(header, keys, self._parts.rules.seed(header.hash), end)
+                reader = SegmentReader(header, keys, self._log.rules.seed(header.hash), end)
                 buffer = memoryview(bytearray(header.place.record_bytes))
                 while not reader.is_done:
                     position, count = reader.wants()
-                    filled = read_fully(file, buffer[:count], position)
+                    filled = await file.read(buffer[:count], position)
                     for text in reader.open(buffer[:filled]):
                         yield text
             if segment is segments[-1]:
                 _hold_to_manifest(whole, reader)
-
-
-class _Opened:
-    """The open file of a segment, closed at the end of the ``with``."""
-
-    def __init__(self, parts: Parts, record: UploadRecord, segment: Segment) -> None:
-        try:
-            self._file = parts.disk.open(parts.path(record.upload, segment.number, segment.fence))
-        except FileNotFoundError as missing:
-            raise Broken(Reason.MISSING) from missing
-
-    def __enter__(self) -> File:
-        return self._file
-
-    def __exit__(self, *_: object) -> None:
-        self._file.close()
 
 
 def _hold_to_manifest(whole: _Whole, reader: SegmentReader) -> None:

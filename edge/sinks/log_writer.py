@@ -22,7 +22,7 @@ from edge.seal.record import Assembler, RecordKeys, Walked
 from edge.secret import wipe
 from edge.sinks.base import NO_ENDING, NOTHING, Fenced, SinkError
 from edge.sinks.log_parts import Parts, unlisted
-from edge.sinks.records import Found, Transition, sink_error
+from edge.sinks.records import Found, Pieces, Transition, sink_error
 from zentransfer.disk import File
 from zentransfer.errors import Code
 from zentransfer.limits import (
@@ -66,8 +66,6 @@ class LogClaim:
         if record.is_full:
             raise SinkError("the upload has too many segments", temporary=False, code=Code.GONE)
         self._is_used = True
-        if self._found.version == UNBORN:
-            await self._parts.records.prepare(record.upload)
         place = Place(
             kid=self._parts.keys.kid,
             account=record.account,
@@ -79,7 +77,11 @@ class LogClaim:
             provisional=provisional,
             record_bytes=record_bytes or self._parts.record_bytes,
         )
-        return LogWriter(self._parts, self._found, place)
+        writer = LogWriter(self._parts, self._found, place)
+        fits = record.length is not None and record.length < len(writer.room())
+        if self._found.version == UNBORN and (provisional or not fits):
+            await writer.prepare()
+        return writer
 
 
 class LogWriter:
@@ -111,6 +113,7 @@ class LogWriter:
         self._place = place
         self._record = found.value
         self._is_unborn = found.version == UNBORN
+        self._is_prepared = not self._is_unborn  # else nothing of it is on the disk
         self._is_listed = False
         self._path = parts.path(found.value.upload, place.number, place.fence)
         self._file: File | None = None
@@ -130,6 +133,12 @@ class LogWriter:
     def written(self) -> int:
         """The offset of the next byte to come, durable or not."""
         return self._assembler.offset
+
+    async def prepare(self) -> None:
+        """Make the place where an upload without a record will be written."""
+        if not self._is_prepared:
+            await self._parts.records.prepare(self._record.upload)
+            self._is_prepared = True
 
     @property
     def is_due(self) -> bool:
@@ -166,6 +175,7 @@ class LogWriter:
         """Return the durable offset, with the fence confirmed."""
         self._must_be_open()
         with self._last_words("flush the segment"):
+            await self.prepare()
             self._assembler.seal()
             walked = self._assembler.walked
             if walked.position > HEADER_BLOCK_BYTES:
@@ -194,12 +204,22 @@ class LogWriter:
         self._must_be_open()
         with self._last_words("finish the upload"):
             self._assembler.seal()
-            self._write_out()
             walked = self._assembler.walked
             manifest = self._manifest(walked, digest, expected, partials)
-            place = self._write_manifest(manifest, walked.position)
-            await self._flush_file(self._opened_file(), walked.position + 1)
-            await self._commit(place, walked, manifest.total, ending)
+            record, place = self._sealed(manifest, walked.position)
+            commit = self._committing(place, walked, manifest.total, ending)
+            if self._is_prepared:
+                self._write_out()
+                file = self._opened_file()
+                file.write_at(record, walked.position)
+                self._give_back(file, walked.position + len(record))
+                await self._flush_file(file, walked.position + 1)
+                await self._swap(commit)
+            else:
+                pieces: Pieces = [self._assembler.take(), (record, walked.position)]
+                name, upload = self._path.rpartition("/")[2], self._record.upload
+                self._born(await self._parts.records.bear(upload, commit, name, pieces))
+            self._told = walked.written
         self._end()
         return manifest
 
@@ -212,7 +232,7 @@ class LogWriter:
         with suppress(OSError):  # what stays behind goes at the next claim, or as an orphan
             if self._file is not None and not self._is_listed:
                 self._parts.disk.unlink(unlisted(self._path))
-            if self._is_unborn:
+            if self._is_unborn and self._is_prepared:
                 self._parts.disk.remove_folder(self._parts.records.folder(self._record.upload))
 
     # The file.
@@ -232,12 +252,11 @@ class LogWriter:
         return self._file
 
     def _allocate(self, file: File, end: int) -> None:
-        """Let the file system choose many blocks at once, doubling: it costs a quarter of the CPU.
-
-        A disk without that room may still have enough for what really comes.
-        """
-        if end <= self._allocated or end < ALLOCATE_FROM_BYTES:
-            return
+        """Let the disk choose many blocks at once, if it can: it costs a quarter of the CPU."""
+        length = self._record.length
+        is_near_end = length is not None and length - self.written < ALLOCATE_FROM_BYTES
+        if end <= self._allocated or end < ALLOCATE_FROM_BYTES or is_near_end:
+            return  # a small rest is chosen well by itself, and giving back costs a journal entry
         self._allocated = end + min(end, ALLOCATE_AHEAD_BYTES_MAX)
         with suppress(OSError):
             file.allocate(self._allocated)
@@ -268,16 +287,14 @@ class LogWriter:
         places = tuple(SegmentPlace(s.number, s.start, s.header_hash) for s in segments)
         return Manifest(total, places, digest, expected, partials)
 
-    def _write_manifest(self, manifest: Manifest, position: int) -> ManifestPlace:
+    def _sealed(self, manifest: Manifest, position: int) -> tuple[bytes, ManifestPlace]:
+        """Return the record of *manifest*, and what the upload record says of it."""
         counter = self._assembler.counter
         sealed = self._assembler.seal_manifest(manifest.pack())
         digest = manifest_digest(self._header.hash, sealed)
         tag = self._parts.keys.tag(origin_message(digest))
-        record = self._assembler.frame_manifest(sealed + tag)
-        file = self._opened_file()
-        file.write_at(record, position)
-        self._give_back(file, position + len(record))
-        return ManifestPlace(digest, position, counter)
+        place = ManifestPlace(digest, position, counter)
+        return self._assembler.frame_manifest(sealed + tag), place
 
     # The record.
 
@@ -294,9 +311,9 @@ class LogWriter:
         await self._swap(marked)
         self._marked = walked.written
 
-    async def _commit(
+    def _committing(
         self, place: ManifestPlace, walked: Walked, total: int, ending: Ending
-    ) -> None:
+    ) -> Transition:
         mark = Mark.at(walked.written, walked)
 
         def committed(found: Found | None) -> UploadRecord:
@@ -305,8 +322,7 @@ class LogWriter:
                 record = record.opened(self._segment(), mark)
             return record.committed(place, total, ending)
 
-        await self._swap(committed)
-        self._told = walked.written
+        return committed
 
     async def _swap(self, transition: Transition) -> None:
         found = await self._parts.records.swap(
@@ -315,8 +331,11 @@ class LogWriter:
             rename=None if self._is_listed else (unlisted(self._path), self._path),
             prepared=self._is_unborn,
         )
+        self._born(found)
+
+    def _born(self, found: Found) -> None:
         self._record = found.value
-        self._is_listed = True
+        self._is_listed = self._is_prepared = True
         self._is_unborn = False
 
     async def _confirm_empty(self) -> None:

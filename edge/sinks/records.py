@@ -6,22 +6,34 @@ ok; and a change that failed is taken back, so that nobody sees what a power los
 """
 
 import errno
-from collections.abc import Callable, Generator, Iterator
+from collections.abc import Callable, Generator, Iterator, Sequence
 from contextlib import AbstractAsyncContextManager, contextmanager, suppress
 from typing import Final
 
-from edge.record import UploadRecord, pack_record, read_record
+from edge.record import UploadRecord
+from edge.record_codec import pack_record, read_record
 from edge.seal.packing import Malformed
 from edge.sinks.base import SinkError, UnknownUpload, Version, Versioned
-from zentransfer.disk import Disk, make_durable_folder, read_all, write_atomic
+from zentransfer.disk import (
+    Data,
+    Disk,
+    File,
+    at_once,
+    make_durable_folder,
+    read_all,
+    write_atomic,
+)
 from zentransfer.errors import Code, Error
 from zentransfer.ids import Kind, UploadID, parse
 from zentransfer.limits import UPLOAD_RECORD_BYTES_MAX
 
 Found = Versioned[UploadRecord]
+Pieces = Sequence[tuple[Data, int]]
+"""What a file is made of: bytes, and their position in it."""
 Transition = Callable[[Found | None], UploadRecord]
 """From the record that is there, or None, to the one that shall be; raises to leave it."""
 
+_FIRST: Final = Version(1)
 _UPLOADS: Final = "uploads"
 _LOCKS: Final = "locks"
 _FULL: Final = (errno.ENOSPC, errno.EDQUOT, errno.EFBIG)
@@ -105,6 +117,51 @@ class Records:
                     await self._disk.flush_folder(self.folder(upload))
                 await self._replace(upload, before, pack_record(after, version))
                 return Versioned(after, version)
+
+    async def bear(
+        self, upload: UploadID, transition: Transition, name: str, pieces: Pieces
+    ) -> Found:
+        """Make an upload that has nothing yet, whole: folder, one file, record; then it is durable.
+
+        *pieces* go into the file *name*.  All that the record speaks of is flushed together, and is
+        durable before the record gets its name.  Raises as ``swap``; then no record is seen.
+        """
+        with sink_errors("make the upload"):
+            async with self._lock(upload):
+                after = transition(self._load(upload))
+                folder, shard = self.folder(upload), f"{_UPLOADS}/{_shard(upload)}"
+                await self._make_shard(shard)
+                try:
+                    self._disk.make_folder(folder)
+                    written = (
+                        self._written(f"{folder}/{name}", pieces),
+                        self._written(f"{folder}/record.new", [(pack_record(after, _FIRST), 0)]),
+                    )
+                    try:
+                        folders = (folder, shard)
+                        flushes = [each.flush() for each in written]
+                        await at_once(*flushes, *map(self._disk.flush_folder, folders))
+                    finally:
+                        for each in written:
+                            each.close()
+                    self._disk.rename(f"{folder}/record.new", f"{folder}/record")
+                    await self._disk.flush_folder(folder)
+                except OSError:
+                    with suppress(OSError):
+                        self._disk.unlink(f"{folder}/record")
+                    self._forget_folder(folder)
+                    raise
+                return Versioned(after, _FIRST)
+
+    def _written(self, path: str, pieces: Pieces) -> File:
+        file = self._disk.create(path)
+        try:
+            for data, position in pieces:
+                file.write_at(data, position)
+        except BaseException:
+            file.close()
+            raise
+        return file
 
     async def prepare(self, upload: UploadID) -> None:
         """Make the folder of an upload that has no record yet; durable when it returns."""

@@ -31,8 +31,9 @@ from zentransfer.limits import DELIVERY_VERIFY_BYTES_PER_S
 
 # RFC 9530 and tus spell them so.  One that is not here is not compared: its sender asked for more
 # than was promised when the upload was taken.
+_SHA256: Final = "sha-256"
 _ALGORITHMS: Final[Mapping[str, str]] = {
-    "sha-256": "sha256",
+    _SHA256: "sha256",
     "sha-512": "sha512",
     "sha": "sha1",
     "sha-1": "sha1",
@@ -57,12 +58,16 @@ class How(StrEnum):
 
 @dataclass(frozen=True, slots=True)
 class Verdict:
-    """How an attempt ended; ``fault`` is set if it was the destination that spoke."""
+    """How an attempt ended; ``fault`` is set if it was the destination that spoke.
+
+    ``digest`` is the SHA-256 of all the content, where the attempt was the first to compute it.
+    """
 
     how: How
     ref: str = ""
     error: Code = Code.INTERNAL
     fault: Fault | None = None
+    digest: bytes | None = None
 
 
 class _Gone(Exception):
@@ -82,6 +87,7 @@ class Attempt:
         self._loop = asyncio.get_running_loop()
         self._held_until_s = self._loop.time() + site.timing.lease_s
         self._patience: asyncio.Timeout | None = None
+        self._digest: bytes | None = None
 
     async def run(self) -> Verdict:
         """Try; returns how it ended.  Raises nothing but a cancellation."""
@@ -91,7 +97,7 @@ class Attempt:
                 renewing = group.create_task(self._renew())
                 ref = await self._put()
                 renewing.cancel()
-            verdict = Verdict(How.DONE, ref.text)
+            verdict = Verdict(How.DONE, ref.text, digest=self._digest)
         except* Exception as errors:  # noqa: BLE001 - one that fails must not stop the others
             verdict = _verdict(errors)
         return verdict
@@ -181,10 +187,11 @@ class Attempt:
         self, texts: AsyncIterator[memoryview], manifest: Manifest, whole_s: float
     ) -> AsyncGenerator[memoryview, None]:
         """Yield the plaintext; ends only if the object may become visible."""
+        wanted = {name for name in manifest.expected if name in _ALGORITHMS}
+        if manifest.digest is None:  # nobody has computed it yet: the owner is shown it
+            wanted.add(_SHA256)
         running = {
-            name: hashlib.new(_ALGORITHMS[name], usedforsecurity=False)
-            for name in manifest.expected
-            if name in _ALGORITHMS
+            name: hashlib.new(_ALGORITHMS[name], usedforsecurity=False) for name in sorted(wanted)
         }
         async with _closed(texts):
             async for text in texts:
@@ -193,13 +200,15 @@ class Attempt:
                     each.update(text)
                 yield text
                 self._progressed(self._site.timing.stall_s)
-        if any(each.digest() != manifest.expected[name] for name, each in running.items()):
+        found = {name: each.digest() for name, each in running.items()}
+        if any(found[name] != manifest.expected[name] for name in found.keys() & manifest.expected):
             raise SinkError(
                 "the content is not what its sender announced",
                 temporary=False,
                 code=Code.CHECKSUM_MISMATCH,
             )
         await self._confirm()
+        self._digest = found.get(_SHA256)
         self._progressed(whole_s)
 
     async def _confirm(self) -> None:

@@ -359,7 +359,8 @@ def _settled(
     which, fence, error = held.id, held.fence, verdict.error
     match verdict.how:
         case How.DONE:
-            return rules.delivered(run, which, fence, now_ms, verdict.ref)
+            done = rules.delivered(run, which, fence, now_ms, verdict.ref)
+            return done.measured(which, verdict.digest)
         case How.LOST:
             raise LeaseLost
         case How.GONE:

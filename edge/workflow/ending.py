@@ -10,6 +10,7 @@ from edge import outcome
 from edge.audit import keyed_id
 from edge.audit_chain import Destruction, Head
 from edge.facts import of_outcome
+from edge.partials import destroy
 from edge.record import State
 from edge.sinks.base import Damaged, UnknownUpload
 from edge.workflow.index import Index
@@ -43,7 +44,7 @@ async def end(site: Site, index: Index, upload: UploadID) -> bool:
 async def _erased(site: Site, index: Index, run: Run) -> Run:
     """Destroy the content, sign for it on the audit chain, and write it down."""
     await _tell_outcome(site, run.upload)
-    await site.sink.destroy(run.upload)
+    await destroy(site.sink, run.upload)
     now_ms = site.clock.now_ms()
     root_key = site.root.public_key().public_bytes_raw()
     gone = Gone(keys_destroyed_ms=now_ms, removed_ms=now_ms, root_key=root_key)

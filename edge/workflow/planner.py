@@ -109,7 +109,7 @@ class Planner:
     async def _look(self) -> None:
         """Look through the runs and the uploads once; raises ``SinkError``."""
         looked = 0
-        for upload in self._site.runs.uploads():
+        async for upload in self._site.runs.uploads():
             if upload not in self._index and upload not in self._over and not self._index.is_full:
                 await self._adopt(upload)
             looked = await self._breathe(looked)

@@ -34,6 +34,7 @@ def change_fact(run: Run, delivery: Delivery) -> Fact:
         error=delivery.error,
         due_ms=delivery.due_ms,
         size_bytes=delivery.size_bytes,
+        digest=delivery.digest,
     )
     return Fact(f"{delivery.id}-{delivery.changes}", delivery.changed_ms, change)
 

@@ -85,7 +85,8 @@ class Delivery:
 
     ``attempt`` and ``fence`` count the running one too.  ``due_ms`` is when to try while it waits.
     ``ref`` is what the destination remembers it by.  ``changes`` counts what there was to tell, the
-    last at ``changed_ms``, and ``told`` up to which of them it is told.
+    last at ``changed_ms``, and ``told`` up to which of them it is told.  ``digest`` is the SHA-256
+    of what went there, where that was computed on the way.
     """
 
     id: DeliveryID
@@ -101,6 +102,7 @@ class Delivery:
     changes: int = 0
     changed_ms: int = 0
     told: int = 0
+    digest: bytes | None = None
 
     @property
     def is_ended(self) -> bool:
@@ -226,6 +228,10 @@ class Run:
         """Return the run with the object at its destination; raises :class:`LeaseLost`."""
         held = replace(self._held(which, fence), ref=ref, size_bytes=self.size_bytes)
         return self._with(_changed(held, DeliveryState.DELIVERED, now_ms)).settled()
+
+    def measured(self, which: DeliveryID, digest: bytes | None) -> "Run":
+        """Return the run with the *digest* of what was just delivered, if it is known."""
+        return self._with(replace(self.delivery(which), digest=digest))
 
     def postponed(
         self, which: DeliveryID, fence: int, now_ms: int, error: Code, due_ms: int

@@ -102,6 +102,7 @@ def _packed_delivery(delivery: Delivery) -> Packable:
         delivery.changes,
         delivery.changed_ms,
         delivery.told,
+        delivery.digest,
     ]
 
 
@@ -120,6 +121,7 @@ def _delivery(row: Fields) -> Delivery:
         changes=row.number("10"),
         changed_ms=row.number("11"),
         told=row.number("12"),
+        digest=row.data("13", HASH_BYTES) if row.has("13") else None,
     )
 
 

@@ -4,7 +4,7 @@ The rule: a run is made once and changes by compare-and-swap only; so of two pro
 same, one learns that it came second.  Whatever indexes the records is rebuilt by listing them.
 """
 
-from collections.abc import Iterator
+from collections.abc import AsyncIterator
 from contextlib import AbstractAsyncContextManager, suppress
 from typing import Final, Protocol
 
@@ -58,7 +58,7 @@ class RunStore(Protocol):
         """
         ...
 
-    def uploads(self) -> Iterator[UploadID]:
+    def uploads(self) -> AsyncIterator[UploadID]:
         """Yield the upload of every run, in a stable order; raises ``SinkError``."""
         ...
 
@@ -118,7 +118,7 @@ class DiskRunStore:
                         return
                 await self._disk.flush_folder(shard)
 
-    def uploads(self) -> Iterator[UploadID]:
+    async def uploads(self) -> AsyncIterator[UploadID]:
         """Yield the upload of every run; see :class:`RunStore`."""
         for shard in self._names(_RUNS):
             for name in self._names(f"{_RUNS}/{shard}"):

@@ -14,6 +14,11 @@ from zentransfer.errors import TABLE, Code
 
 _WHOLE: Final = ("committed", "delivering", "delivered")
 _ENDED: Final = ("failed", "cancelled", "destroyed")
+_NEVER_WHOLE: Final = {
+    "failed": "failed",
+    "cancelled": "was cancelled",
+    "expired": "expired: no byte came for too long",
+}
 _STUCK: Final = {
     "parked": "waits for you: correct the destination, then retry the delivery",
     "failed": "was given up",
@@ -68,8 +73,10 @@ def seen(document: Mapping[str, object], digest: str) -> Fate:
     stuck = [one for one in deliveries if one.state in _STUCK]
     if stuck:
         return Fate(End.FAILED, "; ".join(map(_stuck, stuck)), deliveries)
-    if state in ("failed", "cancelled"):
-        return Fate(End.FAILED, f"the upload was {state}", deliveries)
+    ended = str(document.get("outcome") or state)
+    if state in _NEVER_WHOLE or ended in _NEVER_WHOLE:
+        word = ended if ended in _NEVER_WHOLE else state
+        return Fate(End.FAILED, f"the upload {_NEVER_WHOLE[word]}", deliveries)
     made = [one for one in deliveries if one.state == "delivered"]
     if state == "destroyed":
         return _destroyed(deliveries, len(made))

@@ -10,8 +10,7 @@ import fcntl
 import os
 import stat
 import weakref
-from collections.abc import AsyncGenerator
-from concurrent.futures import ThreadPoolExecutor
+from collections.abc import AsyncGenerator, Coroutine
 from contextlib import (
     AbstractAsyncContextManager,
     AsyncExitStack,
@@ -21,12 +20,14 @@ from contextlib import (
 from pathlib import Path, PurePosixPath
 from typing import Final, Protocol
 
+from zentransfer.flushes import Flushes
 from zentransfer.limits import DISK_FLUSH_THREADS, DISK_LOCK_WAIT_S
-from zentransfer.real_file import RealFile, run_released
+from zentransfer.real_file import RealFile
 
 Data = bytes | bytearray | memoryview
 DiskPath = PurePosixPath | str  # relative to the disk's root; "." is the root itself
 
+_NOT_PLAIN: Final = frozenset(("", ".", ".."))
 _LOCK_POLL_FIRST_S: Final = 0.001  # doubled at each try
 _LOCK_POLL_LAST_S: Final = 0.02  # what a free lock may cost a process that waits for it
 
@@ -156,10 +157,29 @@ class Disk(Protocol):
 
 def parts(path: DiskPath) -> tuple[str, ...]:
     """Split *path* into names, none for the root; raises ``ValueError`` if it could leave it."""
+    if isinstance(path, str) and (names := _plain(path)):
+        return names
     pure = PurePosixPath(path)
     if pure.is_absolute() or ".." in pure.parts or "\0" in str(pure):
         raise ValueError("a path on a disk is relative, without '..' and NUL")
     return pure.parts
+
+
+def _plain(path: str) -> tuple[str, ...]:
+    """Split a *path* of plain names, nearly every one; nothing where that takes a closer look."""
+    names = tuple(path.split("/"))
+    is_plain = "\0" not in path and not any(name in _NOT_PLAIN for name in names)
+    return names if is_plain else ()
+
+
+async def at_once(*flushes: Coroutine[None, None, None]) -> None:
+    """Run *flushes* at once; when all have ended, raises the first error of one."""
+    try:
+        async with asyncio.TaskGroup() as group:
+            for each in flushes:
+                group.create_task(each)
+    except BaseExceptionGroup as failed:
+        raise failed.exceptions[0] from failed
 
 
 async def write_atomic(disk: Disk, path: DiskPath, data: Data) -> None:
@@ -170,9 +190,11 @@ async def write_atomic(disk: Disk, path: DiskPath, data: Data) -> None:
     crash leaves at most one.  Raises ``OSError``.
     """
     new = f"{PurePosixPath(path)}.new"
-    with suppress(FileNotFoundError):
+    try:
+        file = disk.create(new)
+    except FileExistsError:
         disk.unlink(new)
-    file = disk.create(new)
+        file = disk.create(new)
     try:
         file.write_at(data, 0)
         await file.flush()
@@ -221,7 +243,7 @@ class RealDisk:
         if not root.is_dir():
             raise NotADirectoryError(errno.ENOTDIR, "the disk's root is not a folder")
         self._root = str(root.absolute())
-        self._threads = ThreadPoolExecutor(threads, thread_name_prefix="disk-flush")
+        self._flushes = Flushes(threads)
         # Tasks of this process queue in memory, so that only one of them polls the kernel.
         self._turns = weakref.WeakValueDictionary[str, asyncio.Lock]()
 
@@ -236,7 +258,11 @@ class RealDisk:
     def make_folder(self, path: DiskPath) -> None:
         """Make a folder and those above it; raises ``FileExistsError`` if a file is in the way."""
         where = self._root
-        for name in parts(path):
+        names = parts(path)
+        with suppress(OSError):  # nearly always those above it are there
+            os.mkdir("/".join((where, *names)), 0o700)
+            return
+        for name in names:
             where = f"{where}/{name}"
             try:
                 os.mkdir(where, 0o700)
@@ -280,8 +306,8 @@ class RealDisk:
     async def flush_folder(self, path: DiskPath) -> None:
         """Make durable which names the folder holds; see :class:`Disk`."""
         descriptor = os.open(self._at(path), os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC)
-        await run_released(
-            self._threads, lambda: os.fsync(descriptor), lambda: os.close(descriptor)
+        await self._flushes.together(
+            descriptor, lambda: os.fsync(descriptor), lambda: os.close(descriptor)
         )
 
     @asynccontextmanager
@@ -302,7 +328,7 @@ class RealDisk:
 
     def close(self) -> None:
         """End the threads, when the flushes under way are done; idempotent."""
-        self._threads.shutdown()
+        self._flushes.close()
 
     def _at(self, path: DiskPath) -> str:
         return "/".join((self._root, *parts(path)))
@@ -312,7 +338,7 @@ class RealDisk:
         if stat.S_ISDIR(os.fstat(descriptor).st_mode):
             os.close(descriptor)
             raise IsADirectoryError(errno.EISDIR, "a folder is not opened as a file")
-        return RealFile(descriptor, self._threads)
+        return RealFile(descriptor, self._flushes)
 
 
 async def _locked(where: str) -> int:

@@ -245,6 +245,18 @@ TABLE: Final[Mapping[Code, Reply]] = MappingProxyType(
 )
 
 
+_OF_STATUS: Final[Mapping[int, Code]] = MappingProxyType(
+    {
+        400: Code.INVALID,
+        404: Code.NOT_FOUND,
+        405: Code.METHOD_NOT_ALLOWED,
+        413: Code.TOO_LARGE,
+        415: Code.UNSUPPORTED_MEDIA,
+        500: Code.INTERNAL,
+    }
+)
+
+
 class Error(Exception):
     """A refusal or failure that has a code; the door that catches it looks up the reply.
 
@@ -291,6 +303,18 @@ def problem(error: Error) -> dict[str, str | int]:
     if error.detail:
         found["detail"] = error.detail
     return found
+
+
+def bare_problem(status: int, phrase: str) -> dict[str, str | int]:
+    """Return problem details for a *status* that no code of ours stands behind.
+
+    Where the status has one meaning here, they are those of its code; else *phrase* is all there is
+    to say (RFC 9457 section 4.2.1).
+    """
+    code = _OF_STATUS.get(status)
+    if code is not None:
+        return problem(Error(code))
+    return {"type": "about:blank", "title": phrase, "status": status}
 
 
 def ftp_line(error: Error, *, closing: bool = False) -> str:

@@ -5,19 +5,24 @@ trouble can never make the answer late. The listeners themselves are set up here
 all doors: limits that hold against slow peers, and error pages that repeat nothing of the request.
 """
 
+import asyncio
 import errno
 import json
+import resource
 import socket
 from collections.abc import Awaitable, Callable
 from dataclasses import dataclass
 from http import HTTPStatus
-from typing import Final, TypedDict
+from typing import Final, TypedDict, cast
 
 from aiohttp import http_parser, web
 
 from zentransfer import log
+from zentransfer.errors import bare_problem
 from zentransfer.limits import (
+    FULL_RETRY_AFTER_S,
     HEALTH_DETAIL_CHARS_MAX,
+    HTTP_CONNECTIONS_MAX,
     HTTP_KEEPALIVE_S,
     HTTP_LINGER_S,
     HTTP_READ_BUFFER_BYTES,
@@ -30,6 +35,12 @@ Check = Callable[[], tuple[bool, str]]
 
 DRAINING: Final = "draining"
 SERVER: Final = "ZenTransfer"
+
+_FULL: Final = (
+    "HTTP/1.1 503 Service Unavailable\r\n"
+    f"Server: {SERVER}\r\nRetry-After: {FULL_RETRY_AFTER_S}\r\n"
+    "Content-Length: 0\r\nConnection: close\r\n\r\n"
+).encode("ascii")
 
 
 class CheckReport(TypedDict):
@@ -109,10 +120,10 @@ def _json(status: HTTPStatus, document: object) -> web.Response:
 
 def _problem(status: int) -> web.Response:
     """Return problem details (RFC 9457) that hold the status' own words and nothing else."""
-    title = HTTPStatus(status).phrase
+    document = bare_problem(status, HTTPStatus(status).phrase)
     return web.Response(
         status=status,
-        text=json.dumps({"title": title, "status": status}) + "\n",
+        text=json.dumps(document) + "\n",
         content_type="application/problem+json",
         headers={"Server": SERVER},
     )
@@ -139,10 +150,21 @@ async def _plain_errors(
         return answer
 
 
-class _PlainHandler(web.RequestHandler):
+class PlainHandler(web.RequestHandler):
     """A connection that neither logs its peer nor sends it back what it sent."""
 
     __slots__ = ()
+
+    def connection_made(self, transport: asyncio.BaseTransport) -> None:
+        """Refuse at once, in words, what is more than this listener may have open."""
+        server = self._manager
+        if isinstance(server, _PlainServer) and server.is_full:
+            self._force_close = True  # nothing that it sends is looked at
+            given = cast("asyncio.Transport", transport)  # uvloop's is no subclass
+            given.write(_FULL)
+            given.close()
+            return
+        super().connection_made(transport)
 
     def handle_error(
         self,
@@ -167,30 +189,51 @@ class _PlainHandler(web.RequestHandler):
 
 
 class _PlainServer(web.Server):
-    """Makes a :class:`_PlainHandler` per connection."""
+    """Makes a handler of our kind per connection."""
+
+    kind: type[PlainHandler] = PlainHandler
+    connections_max: int = HTTP_CONNECTIONS_MAX
+
+    @property
+    def is_full(self) -> bool:
+        """Whether no further connection may be open."""
+        return len(self._connections) >= self.connections_max
 
     def __call__(self) -> web.RequestHandler:
-        return _PlainHandler(self, loop=self._loop, **self._kwargs)
+        return self.kind(self, loop=self._loop, **self._kwargs)
 
 
 class _PlainRunner(web.AppRunner):
     """An AppRunner whose server is a :class:`_PlainServer`."""
 
+    kind: type[PlainHandler] = PlainHandler
+    connections_max: int = HTTP_CONNECTIONS_MAX
+
     async def _make_server(self) -> web.Server:
         server = await super()._make_server()
-        return _PlainServer(
+        made = _PlainServer(
             server.request_handler, request_factory=server.request_factory, **self._kwargs
         )
+        made.kind, made.connections_max = self.kind, self.connections_max
+        return made
 
 
-def http_runner(app: web.Application) -> web.AppRunner:
-    """Return the runner for *app* with the settings that every listener of ours has."""
+def http_runner(
+    app: web.Application,
+    kind: type[PlainHandler] = PlainHandler,
+    connections_max: int = HTTP_CONNECTIONS_MAX,
+) -> web.AppRunner:
+    """Return the runner for *app* with the settings that every listener of ours has.
+
+    *kind* handles its connections, of which *connections_max* may be open, and no more than half of
+    this process's descriptors: the other half is for what these connections are at.
+    """
     assert http_parser.HttpRequestParser is not http_parser.HttpRequestParserPy, (
         "aiohttp runs without its C parser"  # slower by far, and less tried against smuggling
     )
     app.middlewares.insert(0, _plain_errors)
     app.on_response_prepare.append(_sign)
-    return _PlainRunner(
+    runner = _PlainRunner(
         app,
         handle_signals=False,
         access_log=None,  # it would write addresses and names
@@ -199,6 +242,10 @@ def http_runner(app: web.Application) -> web.AppRunner:
         auto_decompress=False,  # 306 kB of gzip would become 300 MiB
         lingering_time=HTTP_LINGER_S,
     )
+    runner.kind = kind
+    files, _ = resource.getrlimit(resource.RLIMIT_NOFILE)
+    runner.connections_max = min(connections_max, files // 2)
+    return runner
 
 
 def listen(host: str, port: int, role: str) -> socket.socket:

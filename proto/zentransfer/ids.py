@@ -68,7 +68,7 @@ _BYTES: Final = 16  # 128 random bits: two of 2^40 ids meet with a chance below 
 # 16 bytes are 26 characters of RFC 4648 base32 whose last one carries 3 bits, so it is one of
 # eight: an id has exactly one spelling.
 _BODY: Final = "[a-z2-7]{25}[aeimquy4]"
-_CAPABILITY: Final = re.compile(_BODY)
+_CAPABILITY: Final = re.compile(f"({'|'.join(Region)})-{_BODY}")
 _ID: Final = {kind: re.compile(f"{kind}_{_BODY}") for kind in Kind}
 _NODE: Final = re.compile(f"({'|'.join(Region)})-[1-9][0-9]{{0,3}}")
 _PROCESS: Final = re.compile(r"(ingest|delivery)-(0|[1-9][0-9]?)|control|dashboard|launcher")
@@ -97,11 +97,6 @@ def parse(kind: Kind, text: str) -> str:
     if _ID[kind].fullmatch(text) is None:
         raise Error(Code.INVALID, f"that is not the id of a {kind.name.lower()}")
     return text
-
-
-def capability(random_bytes: RandomBytes) -> Capability:
-    """Return a new secret for an upload's URL: 26 base32 characters, 128 random bits."""
-    return Capability(_base32(random_bytes(_BYTES)))
 
 
 def parse_capability(text: str) -> Capability:

@@ -20,13 +20,21 @@ LEAVE_AT_ONCE_S: Final = 1.0  # seconds: the same after a second signal: somebod
 NOTIFY_RETRY_S: Final = 5.0  # seconds: how long READY=1 is offered to a manager that is behind
 HEALTH_DETAIL_CHARS_MAX: Final = 200  # characters: a check says a few words, not a story
 HTTP_KEEPALIVE_S: Final = 15.0  # seconds: also cuts a trickle of headers at its total
+HTTP_CONNECTIONS_MAX: Final = 16_384  # connections: of one listener, 5 to 11 KiB each (measured)
+FULL_RETRY_AFTER_S: Final = 5  # seconds: what a listener with as many asks for, whole (RFC 9110)
 HTTP_LINGER_S: Final = 2.0  # seconds: how long the rest of a refused body is read and dropped
 HTTP_READ_BUFFER_BYTES: Final = 16_384  # bytes: 103 KiB a connection, 256 KiB held 701 (measured)
+FORWARDED_CHARS_MAX: Final = 4096  # characters: of what fronts said, the nearest ones' last
+PROXY_HEADER_BYTES_MAX: Final = 4096  # bytes: two addresses, and what a front tells of its TLS
+TLS_LOOK_S: Final = 5.0  # seconds: between two looks whether the certificate was replaced
 LISTEN_BACKLOG: Final = 1024  # connections: accepted by the kernel and not yet by us
 
 # --- disk ---
 
 DISK_FLUSH_THREADS: Final = 8  # threads: flushes at once; a disk merges what waits together
+DISK_FLUSH_GROUPS_MAX: Final = 2  # groups: of flushes at once; what comes meanwhile is the next
+DISK_FLUSH_WAIT_S: Final = 0.005  # seconds: that a group waits for those before it to end
+DISK_FLUSH_TOGETHER_BYTES: Final = 4_194_304  # bytes: with more to write, a flush goes by itself
 DISK_LOCK_WAIT_S: Final = 10.0  # seconds: holders flush twice at most, so this is a broken disk
 
 # --- fleet: rpc, link, snapshot ---
@@ -82,6 +90,11 @@ FLEET_OFFER_S: Final = 30.0  # seconds: until a snapshot that nobody answered fo
 LINK_CREDIT_MAX: Final = 16  # batches: whatever a welcome says, no more in flight
 LINK_ACK_S: Final = 30.0  # seconds: without progress of the acks; then facts are sent again
 LINK_TELL_ALL_S: Final = 5.0  # seconds: for facts at the end of a process; the rest is kept
+RECEIVING_AFTER_S: Final = 2.0  # seconds: an upload that ends sooner is told of by its outcome only
+RECEIVING_PAUSE_S: Final = 2.0  # seconds: between two reports of what a process is receiving
+RECEIVING_REPORT_MAX: Final = 200  # uploads: of one report, 0.5 MiB; others wait for the next one
+RECEIVING_KEPT_MAX: Final = 65_536  # uploads: at control; all that one process may have begun
+RECEIVING_KEPT_S: Final = 90_000.0  # seconds: since it was last told; it has expired an hour before
 LINK_FETCH_S: Final = 300.0  # seconds: for a whole snapshot, 256 MiB at 7 Mbit/s
 SNAPSHOT_PART_BYTES: Final = 1_048_576  # bytes: of a snapshot in one message
 SNAPSHOT_DELTA_BYTES_MAX: Final = 1_048_576  # bytes: a longer delta is no small change: fetch it
@@ -98,12 +111,13 @@ SEAL_RECORD_BYTES_MIN: Final = 8_192  # bytes: the first full record still holds
 SEAL_RECORD_BYTES_MAX: Final = 4_194_304  # bytes: what a reader holds in memory for one log
 SEGMENTS_PER_UPLOAD_MAX: Final = 2_000  # segments: attaches that wrote; each costs record space
 PARTIALS_PER_UPLOAD_MAX: Final = 256  # uploads: more URLs do not fit into one Upload-Concat header
+FINALS_PER_PARTIAL_MAX: Final = 64  # uploads: that one partial upload is a part of
 MANIFEST_BYTES_MAX: Final = 131_072  # bytes: every segment and partial that there can be
 MARK_EVERY_BYTES: Final = 268_435_456  # bytes: what a claim scans at most, about a second of disk
 UNLISTED_BYTES_MAX: Final = 8_388_608  # bytes: told to nobody, so a killed process may lose them
 ALLOCATE_FROM_BYTES: Final = 1_048_576  # bytes: below it, blocks allocated ahead do not pay
 ALLOCATE_AHEAD_BYTES_MAX: Final = 67_108_864  # bytes: what one open upload may hold back of a disk
-NAMES_BYTES_MAX: Final = 16_384  # bytes: names and metadata of one upload, as long as its headers
+NAMES_BYTES_MAX: Final = 24_576  # bytes: names and metadata of one upload, as long as its headers
 UPLOAD_RECORD_BYTES_MAX: Final = 262_144  # bytes: every segment that there can be, and the names
 KEY_FILE_BYTES_MAX: Final = 65_536  # bytes: a bigger one is no key file of ours
 
@@ -113,22 +127,34 @@ SNAPSHOT_FILE_BYTES_MAX: Final = 536_870_912  # bytes: some millions of entries
 NAME_BYTES_MAX: Final = 200  # bytes: of one folder's or file's name; file systems take 255
 NAME_PATH_BYTES_MAX: Final = 4_096  # bytes: of a name with its folders, percent-encoded
 UPLOAD_BYTES_MAX: Final = 1_099_511_627_776  # bytes: 1 TiB, where neither plan nor knob says less
-UPLOADS_IN_FLIGHT_MAX: Final = 4_096  # uploads: of one process; a record's buffer each, 1 GiB
+UPLOADS_IN_FLIGHT_MAX: Final = 6_144  # uploads: of one process; a buffer each, 1.5 GiB if full
 UPLOADS_PER_ACCOUNT_MAX: Final = 256  # uploads: at once, where neither plan nor knob says
 UPLOADS_UNSETTLED_MAX: Final = 1_024  # uploads: whose end the disk would not take; then no new ones
 ADMISSION_RETRY_AFTER_S: Final = 5.0  # seconds: what a refusal asks for; doubled by chance at most
 BODY_IDLE_S: Final = 30.0  # seconds: without a byte; then the sender is gone
 BODY_RATE_WINDOW_S: Final = 60.0  # seconds: the lowest rate is judged over; also the first grace
 BODY_RATE_MIN_BYTES_S: Final = 1_024  # bytes a second: less only holds a slot
+REGION_NOTICES_MAX: Final = 4096  # notices: that wait for Redis; the oldest goes, as it is stale
+REGION_BATCH_MAX: Final = 100  # notices: in one round trip
+REGION_NOTICE_BYTES_MAX: Final = 128  # bytes: an id and a number; anything longer is no notice
+REGION_DIAL_S: Final = 2.0  # seconds: for an answer of Redis; after that it is away
+REGION_RETRY_S: Final = 2.0  # seconds: longest pause before it is dialled again, so back within 5
+REGION_SILENCE_S: Final = 1.5  # seconds: without a word before it is asked whether it is there
 UPLOADS_HELD_MAX: Final = 256  # uploads: open between two requests; others are claimed anew
 UPLOADS_TOLD_KEPT: Final = 4_096  # uploads: whose outcome is known to be told; others, told again
 TAKEOVER_S: Final = 10.0  # seconds: until the request before has let go: a flush of a slow disk
 TAKEOVERS_PER_MINUTE_MAX: Final = 30  # takeovers: of one upload; two copies of a client make more
 UPLOAD_METADATA_CHARS_MAX: Final = 6_144  # characters: of Upload-Metadata, answered by every HEAD
+UPLOAD_CONCAT_CHARS_MAX: Final = 8_190  # characters: of Upload-Concat; no longer line is read
+FORM_FILES_MAX: Final = 100  # files: of one form; more of them are several forms
+FORM_FIELDS_MAX: Final = 200  # fields: of one form that are no files, and are passed over
+FORM_FIELD_BYTES_MAX: Final = 65_536  # bytes: of one field that is no file
+FORM_PART_HEAD_BYTES_MAX: Final = 8_192  # bytes: of the headers of one part of a form
 UNFINISHED_S: Final = 86_400.0  # seconds: without a byte, then an unfinished upload expires
 EXPIRY_PAUSE_S: Final = 900.0  # seconds: between two looks at everything that is unfinished
 UNFINISHED_MAX: Final = 65_536  # uploads: begun and not ended, of one process; 10 MB of memory
 UNFINISHED_PER_ACCOUNT_MAX: Final = 8_192  # uploads: begun and not ended, of one account
+INTERIM_PAUSE_S: Final = 1.0  # seconds: between two interim responses that tell progress
 SETTLE_PAUSE_S: Final = 5.0  # seconds: between tries to tell of an end that the disk would not take
 SWEEP_AT_ONCE: Final = 32  # uploads: looked at together at start, so that their flushes are grouped
 INTAKE_CUT_S: Final = 5.0  # seconds: kept of a drain for the uploads that it cuts in the end
@@ -136,6 +162,20 @@ DISK_RESERVE_BYTES_MAX: Final = 4_294_967_296  # bytes: 5 % of a disk stay free,
 PEPPER_PAUSE_S: Final = 1.0  # seconds: between reads of a pepper that is not there yet
 PEER_LOCK_S: Final = 0.1  # seconds: a lock that is not had by then is held by a living process
 OPEN_FILES_MAX: Final = 65_536  # descriptors: that an ingest process asks the kernel for
+INGEST_WORKERS_MAX: Final = 4  # processes: that take bytes in on one node, one for each core
+LEAVE_GRACE_S: Final = 1.0  # seconds: for accepted connections that nobody has read yet
+LOOP_LAG_MAX_S: Final = 0.1  # seconds: of lag that our own work makes; then nothing new is begun
+LOOP_LAG_LOOK_S: Final = 0.05  # seconds: between two looks at it
+LOOP_LAG_LOOKS: Final = 100  # looks: of which the second worst counts, so five seconds' p99
+FLUSH_WAIT_MAX_S: Final = 1.0  # seconds: that a fact waits for the disk; then nothing new is begun
+ADOPT_PAUSE_S: Final = 5.0  # seconds: between two looks for places that nobody runs any more
+
+LANE_THREADS: Final = 4  # threads: of the fast lane; each can fill a core, so a few are enough
+LANE_FROM_BYTES: Final = 1_048_576  # bytes still to come: for fewer, a hand-over does not pay
+LANE_TRIAL_BYTES: Final = 262_144  # bytes: that a fast sender brings within the next line's time
+LANE_TRIAL_S: Final = 0.02  # seconds: with the bytes above 13 MB/s; slower ones cost little anyway
+LANE_SLOW_S: Final = 0.1  # seconds: in which a record must come, 2.6 MB/s; then back to the loop
+LANE_READ_BYTES: Final = 65_536  # bytes: read at once by the loop from a connection that came back
 
 FTP_LINE_BYTES_MAX: Final = 4_096  # bytes: of one command; the longest path that we take fits
 FTP_COMMANDS_AHEAD_MAX: Final = 16  # commands: read during a transfer; then no more is read
@@ -199,6 +239,15 @@ S3_RETRY_S: Final = 30.0  # seconds: that these may take together
 S3_ABORT_S: Final = 5.0  # seconds: that an ending attempt waits for its parts to be given up
 S3_ANSWER_CHARS_MAX: Final = 4_096  # characters: of an error that are searched for its word
 FOLDER_THREADS: Final = 4  # threads: of one folder; one that hangs holds up its own folder only
+OBJECT_BYTES: Final = 8_388_608  # bytes: of a fast upload in one object; less costs round trips
+OBJECT_BYTES_MIN: Final = 1_048_576  # bytes: the same while many uploads share the memory
+OBJECT_PUTS_IN_FLIGHT: Final = 4  # objects: of one upload at once; then its sender waits
+OBJECTS_MEMORY_BYTES_MAX: Final = 268_435_456  # bytes: sealed and not yet in the store, of all
+OBJECT_CHANGE_TRIES: Final = 16  # tries: of a change that others come before, each a round trip
+OBJECT_CLEAN_S: Final = 5.0  # seconds: that an ending writer takes to remove what counts nowhere
+OBJECT_PROBE_S: Final = 10.0  # seconds: between two looks at a store, so that its loss is seen
+OBJECT_LOOK_S: Final = 3_600.0  # seconds: between two looks for what crashed writers left
+OBJECT_ORPHAN_S: Final = 86_400.0  # seconds: unlisted for longer, nobody is at it any more
 
 # --- control ---
 
@@ -267,6 +316,7 @@ CHILD_LOG_BYTES_MAX: Final = 8_388_608  # bytes: then the log becomes `.1` and b
 CHILD_LAST_LINE_BYTES_MAX: Final = 2_048  # bytes: what is searched for a dead one's last words
 NOTIFY_BYTES_MAX: Final = 4_096  # bytes: one message of sd_notify; more is cut
 READYZ_S: Final = 2.0  # seconds: a check asks nobody, so a late answer is no answer
+READYZ_PAUSE_S: Final = 0.1  # seconds: until one that is not ready yet is asked again
 READYZ_BYTES_MAX: Final = 65_536  # bytes: of one /readyz that is read
 READY_FILE_BYTES_MAX: Final = 65_536  # bytes: a bigger ready.json is not ours
 LEFTOVER_WAIT_S: Final = 20.0  # seconds: that a start waits for ports of an earlier run's processes
@@ -305,4 +355,5 @@ assert LINK_HEARTBEAT_S_MAX < FLEET_LATE_S < FLEET_LOST_S, "a beat may come late
 assert FLEET_KNOCKS_MAX * LINK_LONG_WAIT_S < FLEET_KNOCKS_WINDOW_S, "a clone's knocks must count"
 assert AUDIT_BYTES_MAX + 2 * OUTBOX_SEGMENT_BYTES < OUTBOX_BYTES_MAX, "the chain always has room"
 assert LINK_RETRY_MAX_S <= LINK_LONG_WAIT_S / 2, "to wait for a person is to wait longer"
+assert UNFINISHED_S < RECEIVING_KEPT_S, "its node ends an upload before control forgets it"
 assert FTP_LAST_WORD_S < LEAVE_AT_ONCE_S, "sessions end before the door's own time is up"

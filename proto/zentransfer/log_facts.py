@@ -59,7 +59,7 @@ _COMMAND_END: Final = Word("done", "refused", "failed", "expired")
 _MISMATCH: Final = Text(MISMATCH)
 _UPLOAD: Final = id_of(Kind.UPLOAD)
 _DELIVERY: Final = id_of(Kind.DELIVERY)
-_DELETION: Final = Word("delivered", "cancelled", "erased", "expired")
+_DELETION: Final = Word("delivered", "cancelled", "erased", "expired", "unfinished")
 _ASIDE: Final = Word(
     "malformed",
     "unknown_kind",
@@ -94,6 +94,8 @@ FACTS: Final[Mapping[str, Fact]] = MappingProxyType(
         "process.stray": _error(),
         "process.left": _info(),
         "http.failed": _error(),
+        "tls.reloaded": _info(),
+        "tls.refused": _error(),
         "rpc.failed": _error(),
         # the one-machine launcher (ops)
         "launcher.system_ready": _info(),
@@ -104,6 +106,8 @@ FACTS: Final[Mapping[str, Fact]] = MappingProxyType(
         ),
         "launcher.child_failed": _error(child=_CHILD, status=EXIT_STATUS, signal=SIGNAL),
         "launcher.ready_file_failed": _error(),
+        "launcher.replaced": _info(),
+        "launcher.not_replaced": _error(child=_CHILD),
         # the stream between a process of a node and control (edge.link, control.rpc.fleet)
         "link.up": _info(node=NODE, version=COUNT, dials=COUNT, away_s=SECONDS),
         "link.down": _warning(node=NODE, reason=CODE, lived_s=SECONDS),
@@ -145,11 +149,17 @@ FACTS: Final[Mapping[str, Fact]] = MappingProxyType(
         "upload.names_broken": _error(upload=_UPLOAD),
         "upload.unsettled": _error(upload=_UPLOAD),
         "sweep.ended": _info(uploads=COUNT, settled=COUNT),
+        # the region's keeping place, where it is not this machine's disk (edge.keeping)
+        "sink.failing": _warning(reason=CODE),
+        "sink.works": _info(),
+        "sink.orphans_removed": _info(uploads=COUNT),
         "ftp.failed": _error(),
         "ftp.no_data_port": _warning(),
         # what a node has to tell control (edge.outbox)
         "outbox.flush_failed": _error(),
         "outbox.gap": _error(),
+        "outbox.adopted": _info(process=PROCESS, count=COUNT),
+        "outbox.not_adopted": _error(),
         # from a whole upload to its deletion receipt (edge.workflow)
         "delivery.done": _info(upload=_UPLOAD, delivery=_DELIVERY, attempt=COUNT),
         "delivery.lost": _warning(upload=_UPLOAD, delivery=_DELIVERY, attempt=COUNT),

@@ -14,6 +14,9 @@ from concurrent.futures import ThreadPoolExecutor
 from contextlib import contextmanager
 from typing import Final
 
+from zentransfer.flushes import Flushes
+from zentransfer.limits import DISK_FLUSH_TOGETHER_BYTES
+
 _KEEP_SIZE: Final = 1  # FALLOC_FL_KEEP_SIZE of linux/falloc.h
 _ALLOCATE_UNSUPPORTED: Final = (errno.EOPNOTSUPP, errno.ENOSYS)
 
@@ -21,10 +24,11 @@ _ALLOCATE_UNSUPPORTED: Final = (errno.EOPNOTSUPP, errno.ENOSYS)
 class RealFile:
     """An open file of a :class:`zentransfer.disk.RealDisk`."""
 
-    def __init__(self, descriptor: int, threads: ThreadPoolExecutor) -> None:
-        """Take over *descriptor*; flushes run in *threads*."""
+    def __init__(self, descriptor: int, flushes: Flushes) -> None:
+        """Take over *descriptor*; it is flushed by *flushes*."""
         self._descriptor = descriptor
-        self._threads = threads
+        self._flushes = flushes
+        self._unflushed = 0  # bytes, about
         self._flushing = threading.Lock()  # the kernel tells a failure to one of two flushes only
         self._guard = threading.Lock()  # over the two below, and never held while the disk works
         self._users = 0
@@ -34,6 +38,7 @@ class RealFile:
     def write_at(self, data: bytes | bytearray | memoryview, position: int) -> None:
         """Write all of *data* at *position*; see ``disk.File``."""
         with self._change() as descriptor, memoryview(data) as view:
+            self._unflushed += len(view)
             done = os.pwrite(descriptor, view, position)
             while done < len(view):  # a short write is no error yet: the next one says why
                 done += os.pwrite(descriptor, view[done:], position + done)
@@ -63,7 +68,9 @@ class RealFile:
     async def flush(self) -> None:
         """Make durable what was written before this call; see ``disk.File``."""
         descriptor = self._enter(change=True)
-        await run_released(self._threads, lambda: self._flush(descriptor), self._leave)
+        is_small, self._unflushed = self._unflushed <= DISK_FLUSH_TOGETHER_BYTES, 0
+        flush = self._flushes.together if is_small else self._flushes.alone
+        await flush(descriptor, lambda: self._flush(descriptor), self._leave)
 
     def drop_cache(self) -> None:
         """Forget cached pages, but those that wait to be written; see ``disk.File``."""

@@ -1,8 +1,9 @@
 """How a process of ours lives: its loop, its signals, its readiness and the order of leaving.
 
 The rule: nobody else knows uvloop, signals or the service manager. The first SIGTERM, SIGINT or
-SIGHUP drains, the second ends now, the third is the kernel's; a launcher that died counts as the
-first, so no process outlives it. Start errors that no retry cures are one plain line and exit 78.
+SIGHUP drains, the second ends now, the third is the kernel's (a process may give SIGHUP a meaning
+of its own); a launcher that died counts as the first, so no process outlives it. Start errors that
+no retry cures are one plain line and exit 78.
 """
 
 import asyncio
@@ -83,6 +84,8 @@ class Service:
         """Set by the second signal: skip to the last stage."""
         self.tasks = asyncio.TaskGroup()
         """What runs beside main; it lives through the drain and is cancelled after CLOSE."""
+        self.hung_up: Callable[[], bool] | None = None
+        """What a SIGHUP means here; returns whether that was it, else it is as a SIGTERM."""
         self._drain_deadline_s = drain_deadline_s
         self._notify = notify
         self._is_ready = False
@@ -308,8 +311,12 @@ def _obey_signals(loop: asyncio.AbstractEventLoop, service: Service) -> None:
                 loop.remove_signal_handler(number)
                 signal.signal(number, signal.SIG_DFL)
 
+    def on_hangup() -> None:
+        if service.stopping.is_set() or service.hung_up is None or not service.hung_up():
+            on_signal()
+
     for number in numbers:
-        loop.add_signal_handler(number, on_signal)
+        loop.add_signal_handler(number, on_hangup if number is signal.SIGHUP else on_signal)
 
 
 def _hold_lifeline(loop: asyncio.AbstractEventLoop, service: Service) -> int | None:
@@ -365,6 +372,11 @@ def inherited(prefix: str = "ZT_") -> dict[str, str]:
         or name.startswith(_INHERITED_PREFIXES)
         or name.upper().startswith(prefix)
     }
+
+
+def taken_variable(name: str) -> str:
+    """Return the environment variable *name*, empty if it is not set, and take it away."""
+    return os.environ.pop(name, "")
 
 
 def _harden() -> None:

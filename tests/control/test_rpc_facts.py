@@ -3,6 +3,7 @@ import io
 import json
 from collections.abc import AsyncIterator, Callable, Coroutine
 from contextlib import asynccontextmanager, suppress
+from dataclasses import replace
 from random import Random
 from typing import Any
 
@@ -13,14 +14,14 @@ from control.facts.model import Batch, CredentialMiss, Reason, Unknown
 from control.rpc import facts
 from control.rpc.lanes import Intake
 from edge import facts_wire
-from edge.facts import Fact, pack_fact
+from edge.facts import Fact, Outcome, pack_fact
 from tests.support import told
 from tests.support.books import Books, Life
 from tests.support.fleet import CONTROL
 from tests.support.sim import simulate
 from zentransfer import log
 from zentransfer.errors import Code, Error
-from zentransfer.ids import EpochID, IdMaker, Kind, NodeID, ProcessName
+from zentransfer.ids import EpochID, IdMaker, Kind, NodeID, ProcessName, UploadID
 from zentransfer.limits import DATABASE_RETRY_AFTER_S, FLEET_CREDIT, OUTBOX_BATCH_FACTS_MAX
 from zentransfer.network import MemoryNetwork
 from zentransfer.stream import MessageStream, StreamClosed
@@ -429,3 +430,49 @@ def test_a_fact_has_the_same_rows_whichever_way_it_came() -> None:
         assert await books.used_bytes() == outcome.size_bytes
 
     simulate(main())
+
+
+def coming(upload: UploadID, *, durable: bool) -> facts_pb2.Receiving:
+    return facts_pb2.Receiving(
+        upload_id=upload,
+        account_id=OWNER,
+        region=types_pb2.REGION_FR,
+        created_ms=5,
+        received_bytes=7,
+        durable=durable,
+    )
+
+
+def test_what_a_process_is_receiving_is_known_until_its_stream_or_the_upload_ends() -> None:
+    async def main() -> None:
+        books = await Books.open()
+        kept, fleeting = (UploadID(MAKE.make(Kind.UPLOAD)) for _ in range(2))
+        async with running(books) as desk:
+            node, book = await desk.joined(), desk.life.receiving
+            uploads = [coming(kept, durable=True), coming(fleeting, durable=False)]
+            report = ConnectRequest(under_way=facts_pb2.UnderWay(uploads=uploads))
+            await node.stream.send(report)
+            await asyncio.sleep(1)
+            assert len(book) == 0, "before its first heartbeat a stream says nothing"
+            observed = fleet_pb2.OBSERVED_STATE_SERVING
+            beat = fleet_pb2.Heartbeat(observed=observed)
+            await node.stream.send(ConnectRequest(heartbeat=beat))
+            await node.stream.send(report)
+            await asyncio.sleep(1)
+            assert {one.upload_id for one in book.newest(OWNER, 9, None)} == {kept, fleeting}
+            await node.stream.close()
+            await asyncio.sleep(1)
+            assert [one.upload_id for one in book.newest(OWNER, 9, None)] == [kept]
+            again = await desk.joined()
+            ended = replace(told_outcome(), upload_id=kept)
+            await again.send(1, pack_fact(Fact(ended.id, 5, ended)))
+            await again.heard()
+            assert len(book) == 0
+
+    simulate(main())
+
+
+def told_outcome() -> Outcome:
+    made = told.outcome(MAKE, OWNER, 7)
+    assert isinstance(made, Outcome)
+    return made

@@ -33,6 +33,8 @@ from zentransfer.errors import Code
 from zentransfer.ids import CredentialName, Region
 from zentransfer.limits import (
     ADMISSION_RETRY_AFTER_S,
+    FLUSH_WAIT_MAX_S,
+    LOOP_LAG_MAX_S,
     OUTBOX_FACT_BYTES_MAX,
     UPLOAD_BYTES_MAX,
     UPLOADS_IN_FLIGHT_MAX,
@@ -207,9 +209,9 @@ def test_full_means_refused_with_a_time_to_come_back(load: Load, code: Code) -> 
 def test_one_less_than_full_is_admitted() -> None:
     almost = Load(
         is_admitting=True,
-        in_flight=9,
+        in_flight=8,
         in_flight_max=10,
-        of_account={CUSTOMER.account_id: 1, OTHER.account_id: 9},
+        of_account={CUSTOMER.account_id: 1, OTHER.account_id: 7},
         room_bytes=101,
         outbox_room_bytes=10 * OUTBOX_FACT_BYTES_MAX,
     )
@@ -307,3 +309,52 @@ def test_what_a_credential_began_is_decided_by_it_while_it_stands() -> None:
     assert found == decide()
     for gone in (without(Entity.CREDENTIAL), without(Entity.WORKFLOW)):
         assert isinstance(standing(gone, CUSTOMER.credential_id, ASKED.now_ms), Refuse)
+
+
+def attached(load: Load, *, adds: bool) -> Admit | Refuse:
+    return admit_again(SNAPSHOT, CUSTOMER.pepper, ASKED, load, adds=adds)
+
+
+@pytest.mark.reaches("LOOP_LAG_MAX_S", "FLUSH_WAIT_MAX_S")
+@pytest.mark.parametrize(
+    "load",
+    [
+        replace(FREE, lag_s=LOOP_LAG_MAX_S * 1.01),
+        replace(FREE, flush_wait_s=FLUSH_WAIT_MAX_S * 1.01),
+        replace(FREE, in_flight=90, in_flight_max=100),
+    ],
+)
+def test_a_process_that_is_behind_begins_nothing_and_goes_on_with_what_was_begun(
+    load: Load,
+) -> None:
+    refused = decide(load=load)
+    assert isinstance(refused, Refuse)
+    assert (refused.code, refused.retry_after_s) == (Code.OVERLOADED, ADMISSION_RETRY_AFTER_S)
+    assert isinstance(attached(load, adds=True), Admit)
+    assert isinstance(attached(load, adds=False), Admit)
+
+
+def test_at_its_limits_it_still_works() -> None:
+    load = replace(FREE, lag_s=LOOP_LAG_MAX_S, flush_wait_s=FLUSH_WAIT_MAX_S, in_flight_max=100)
+    assert isinstance(decide(load=replace(load, in_flight=89)), Admit)
+
+
+def test_a_full_process_answers_who_asks_for_an_offset_and_takes_no_bytes() -> None:
+    load = replace(FREE, in_flight=100, in_flight_max=100)
+    refused = attached(load, adds=True)
+    assert isinstance(refused, Refuse)
+    assert refused.code is Code.OVERLOADED
+    assert isinstance(attached(load, adds=False), Admit)
+
+
+def test_of_a_process_that_is_half_full_no_account_gets_more_than_its_share() -> None:
+    own, other = CUSTOMER.account_id, OTHER.account_id
+    half = replace(FREE, in_flight=50, in_flight_max=100)
+    assert isinstance(decide(load=replace(half, of_account={own: 49, other: 1})), Admit)
+    refused = decide(load=replace(half, in_flight=51, of_account={own: 50, other: 1}))
+    assert isinstance(refused, Refuse)
+    assert refused.code is Code.RATE_LIMITED
+    assert isinstance(decide(load=replace(half, in_flight=80, of_account={other: 80})), Admit)
+    assert isinstance(decide(load=replace(half, in_flight=80, of_account={own: 80})), Admit)
+    less = replace(half, in_flight=49, of_account={own: 48, other: 1})
+    assert isinstance(decide(load=less), Admit), "while there is room for all, nobody is held back"

@@ -25,7 +25,7 @@ from zentransfer.errors import Code
 
 pytestmark = [pytest.mark.peer, pytest.mark.timeout(240)]
 
-KILLS = 8  # of each kind; 40 in the long run
+KILLS = 5  # of each kind; 40 in the long run
 
 
 @pytest.fixture

@@ -102,7 +102,7 @@ def _fill_up(system: System, folder: Path) -> None:
     filled.unlink()
     until(lambda: sent.add(system, "healed", small, token) == 201, "that there is room")
     prove(system, sent)
-    failed = {one["name"] for one in system.uploads() if one["state"] == "failed"}
+    failed = {one["name"] for one in system.uploads() if one["outcome"] == "failed"}
     assert "big" in failed
 
 
@@ -223,7 +223,7 @@ def test_what_is_too_large_for_its_account_is_refused(system: System, tmp_path: 
     assert sent.add(system, "right", right, token, *CHUNKED) == 201
     assert not sent.lacks("slow"), "another one is not touched"
     prove(system, sent)
-    failed = [one["name"] for one in system.uploads() if one["state"] == "failed"]
+    failed = [one["name"] for one in system.uploads() if one["outcome"] == "failed"]
     assert failed == ["large"], "of the one that was refused at once there is nothing to tell"
 
 
@@ -278,7 +278,7 @@ def test_a_destination_that_takes_nothing_is_told_of(
     content = made(tmp_path, "content", 300_000)
     with mounts(mount.format(folder)) as holder:
         system.start("delivery", *inside(holder))
-        until(lambda: bool(system.facts("delivery", "link.snapshot_kept")), "delivery knows")
+        until(system.knows, "delivery knows")
         until(lambda: sent.add(system, "shut/held", content, token) == 201, "it is known")
         until(lambda: is_stuck(system, "held", error), "the API says why")
         assert sent.add(system, "content", content, system.token) == 201

@@ -86,6 +86,19 @@ def test_two_clients_do_not_starve_each_other_for_ever() -> None:
     simulate(run())
 
 
+def test_who_ended_by_itself_was_not_taken_over_from() -> None:
+    async def run() -> None:
+        node, held = await started(), Held()
+        await held.take(request(node))
+        for _ in range(TAKEOVERS_PER_MINUTE_MAX + 9):
+            async with asyncio.TaskGroup() as group:
+                group.create_task(held.take(request(node)))
+                await asyncio.sleep(0.1)
+                held.release(was_cut=False)
+
+    simulate(run())
+
+
 @pytest.mark.reaches("UPLOADS_HELD_MAX")
 def test_the_longest_idle_are_closed_and_go_on_all_the_same() -> None:
     async def run() -> None:

@@ -196,7 +196,7 @@ def test_the_capability_is_nowhere_on_the_disk_nor_in_the_log(steady: IngestNode
     path = file_of(steady, 3_000_000)
     address = address_of(create(steady, 6_000_000).headers)
     assert steady.curl(*patching(address, 0, "-T", str(path))).status == 204
-    secret = address.removeprefix("/files/")
+    secret = address.removeprefix("/files/fr-")
     raw = base64.b32decode(secret.upper() + "======")
     for each in steady.folder.rglob("*"):
         if each.is_file() and each.name != "sent.bin":
@@ -262,3 +262,30 @@ def test_a_drain_loses_nothing(node: IngestNode) -> None:
     answer = node.curl(*patching(address, offset, "-T", str(rest_of(path, offset))))
     assert (answer.status, answer.headers["upload-offset"]) == (204, str(60 * MIB))
     assert [one.state for one in outcomes(node)] == [OutcomeState.COMMITTED]
+
+
+def test_parts_outlive_kill_9_and_make_one_upload(node: IngestNode) -> None:
+    data = random.Random(3).randbytes(3 * MIB)
+    pieces = [data[: 2 * MIB], data[2 * MIB :]]
+    addresses = [
+        address_of(create(node, len(piece), "-H", "Upload-Concat: partial").headers)
+        for piece in pieces
+    ]
+    path = node.folder / "sent.bin"
+    for address, piece in zip(addresses, pieces, strict=True):
+        path.write_bytes(piece[:MIB])
+        assert node.curl(*patching(address, 0, "-T", str(path))).status == 204
+    concat = f"Upload-Concat: final;{' '.join(addresses)}"
+    final = node.curl("/files/", "-X", "POST", *TUS, "-H", concat)
+    assert final.status == 201
+    kill(node, node.running[0])
+    node.start()
+    assert offset_of(node, addresses[0]) == MIB
+    assert offset_of(node, addresses[1]) == MIB, "whole, and no upload by itself"
+    assert outcomes(node) == []
+    path.write_bytes(pieces[0][MIB:])
+    assert node.curl(*patching(addresses[0], MIB, "-T", str(path))).status == 204
+    (outcome,) = outcomes(node)
+    assert (outcome.state, outcome.size_bytes) == (OutcomeState.COMMITTED, len(data))
+    assert outcome.upload_id == final.headers["zt-upload-id"]
+    assert content(node, outcome.upload_id) == data

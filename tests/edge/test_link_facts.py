@@ -2,12 +2,14 @@ import asyncio
 import io
 import json
 from collections.abc import Awaitable, Callable, Iterable
+from itertools import pairwise
 from random import Random
 
 import pytest
 
+from edge.begun import Receiving
 from edge.facts import CredentialMiss, Fact, pack_fact
-from edge.link_facts import FactSender, oldest_ms
+from edge.link_facts import FactSender, Reporter, oldest_ms
 from edge.link_state import Acked, Desired, DesiredState, Position, Terms
 from edge.outbox import Outbox, open_outbox
 from tests.support.sim import simulate
@@ -20,6 +22,7 @@ from zentransfer.limits import (
     OUTBOX_BATCH_FACTS_MAX,
     OUTBOX_FACT_BYTES_MAX,
     OUTBOX_SEGMENT_BYTES,
+    RECEIVING_PAUSE_S,
 )
 from zentransfer.memory_disk import MemoryDisk
 from zentransfer.stream import StreamClosed
@@ -268,3 +271,40 @@ def test_the_age_of_the_oldest_fact_is_known() -> None:
         assert oldest_ms(bench.outbox, 5) is None
 
     run(main, 5)
+
+
+class Source:
+    """News by hand."""
+
+    def __init__(self) -> None:
+        self.queue = asyncio.Queue[list[Receiving]]()
+        self.forgotten = 0
+
+    def forget(self) -> None:
+        self.forgotten += 1
+
+    async def news(self) -> list[Receiving]:
+        return await self.queue.get()
+
+
+def test_reports_leave_one_at_a_time_with_a_pause_between_them() -> None:
+    async def main() -> None:
+        source, woken = Source(), asyncio.Event()
+        reporter = Reporter(source)
+        loop, sent = asyncio.get_running_loop(), list[float]()
+        async with asyncio.TaskGroup() as group:
+            watching = group.create_task(reporter.watch(woken.set))
+            for _ in range(3):
+                source.queue.put_nowait([])
+            while len(sent) < 3:
+                await woken.wait()
+                woken.clear()
+                assert reporter.maybe_report() is not None
+                assert reporter.maybe_report() is None
+                sent.append(loop.time())
+            watching.cancel()
+        assert source.forgotten == 1
+        pauses = [later - earlier for earlier, later in pairwise(sent)]
+        assert min(pauses) >= RECEIVING_PAUSE_S
+
+    simulate(main())

@@ -25,6 +25,7 @@ KNOWN = st.builds(
     content_encoding=TEXTS,
     digest=st.none() | st.binary(min_size=32, max_size=32),
     metadata=TEXTS,
+    concat=TEXTS,
     fate=st.none() | st.builds(Fate, st.sampled_from(OutcomeState), st.sampled_from(Code)),
 )
 

@@ -238,6 +238,7 @@ def test_a_termination_is_one_outcome_and_destroys() -> None:
         here = await node().start()
         upload = await here.create(9, [b"abc"])
         outcome = await here.terminate(upload)
+        assert outcome is not None
         assert (outcome.state, outcome.error) == (OutcomeState.CANCELLED, Code.GONE)
         assert here.outcomes() == [outcome]
         assert (await here.sink.record(upload)).value.state is State.DESTROYED

@@ -16,6 +16,8 @@ from edge.sinks.directory import DirectorySink
 from edge.sinks.log import LogSink
 from edge.sinks.log_writer import LogWriter
 from edge.sinks.memory import MEMORY_RECORD_BYTES, MemorySink
+from edge.sinks.objects import ObjectSink
+from edge.sinks.objects_memory import MemoryBucket
 from tests.support.real_loop import real_loop
 from tests.support.region_keys import SeededKeys
 from tests.support.sim import simulate
@@ -44,6 +46,16 @@ def memory_site(seed: int = 1) -> Site:
     return Site(MemorySink(disk, keys.public, random), other, keys)
 
 
+def object_site(seed: int = 1, object_bytes: int = 65_536) -> Site:
+    random, keys = Random(seed), SeededKeys()
+    bucket = MemoryBucket(random, page=3)
+    sinks = [
+        ObjectSink(one, keys.public, random.randbytes, MEMORY_RECORD_BYTES, object_bytes)
+        for one in (bucket, bucket.process())
+    ]
+    return Site(sinks[0], sinks[1], keys, unwritten_max=600_001, lists_unborn=False)
+
+
 def disk_of(site: Site) -> MemoryDisk:
     assert isinstance(site.sink, MemorySink)
     disk = site.sink._parts.disk
@@ -59,6 +71,11 @@ def folder(upload: UploadID) -> str:
 def test_a_sink_in_memory(case: Case) -> None:
     site = memory_site()
     simulate(case(site))
+
+
+@pytest.mark.parametrize("case", CASES, ids=lambda case: case.__name__)
+def test_a_sink_of_objects_in_memory(case: Case) -> None:
+    simulate(case(object_site()))
 
 
 @pytest.mark.parametrize("case", CASES, ids=lambda case: case.__name__)

@@ -9,7 +9,8 @@ from typing import Final
 import pytest
 from crc32c import crc32c
 
-from edge.record import ManifestPlace, State, UploadRecord, pack_record
+from edge.record import ManifestPlace, State, UploadRecord
+from edge.record_codec import pack_record
 from edge.seal.broken import Reason
 from edge.seal.header import HEADER_BLOCK_BYTES
 from edge.seal.record import ACCEPTED, DATA_OVERHEAD_BYTES, crc_seed

@@ -63,13 +63,15 @@ def free_base(regions: tuple[Region, ...] = (Region.FR,)) -> Iterator[int]:
 
 
 class System:
-    """One ``zentransfer up`` of region fr in *folder*; ended in any case by :meth:`close`."""
+    """One ``zentransfer up`` in *folder*, of region fr; ended in any case by :meth:`close`."""
 
-    def __init__(self, folder: Path, base: int, **variables: str) -> None:
+    def __init__(
+        self, folder: Path, base: int, *options: str, regions: str = "fr", **variables: str
+    ) -> None:
         self.folder = folder
         self.base = base
         self.process = subprocess.Popen(
-            [COMMAND, "up", "--dir", folder, "--base", str(base), "--regions", "fr"],
+            [COMMAND, "up", "--dir", folder, "--base", str(base), "--regions", regions, *options],
             env=as_in_service() | {"ZT_UP_RESTART__FIRST_S": "0.05"} | variables,
             stdin=subprocess.DEVNULL,
             stdout=subprocess.PIPE,

@@ -2,6 +2,7 @@ import asyncio
 import errno
 import os
 import signal
+import socket
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
 from pathlib import Path
@@ -117,5 +118,34 @@ def test_a_program_that_is_not_there_is_an_error_of_the_kernel(tmp_path: Path) -
             Process([str(tmp_path / "nothing")], {}, lifeline, lifeline)
         os.close(lifeline)
         os.close(held)
+
+    real_loop(main())
+
+
+def test_listeners_are_passed_on_by_name_and_nothing_else_is(tmp_path: Path) -> None:
+    """As of sd_listen_fds(3): from descriptor 3 on, whatever numbers they have here."""
+    log = tmp_path / "log"
+    tell = "echo $LISTEN_FDS $LISTEN_FDNAMES $ZT_LIFELINE_FD $LISTEN_PID; ls -l /proc/$$/fd"
+
+    async def main() -> None:
+        descriptor = os.open(log, os.O_WRONLY | os.O_CREAT | os.O_APPEND)
+        lifeline, held = os.pipe()
+        os.set_inheritable(held, True)  # by accident, as one that a shell left open
+        here = ("127.0.0.1", 0)
+        with socket.create_server(here) as http, socket.create_server(here) as ftp:
+            # The lower number comes second: neither copy overwrites what is still to be copied.
+            given = {"ftp": ftp.fileno(), "http": http.fileno()}
+            command = ["/bin/sh", "-c", tell]
+            process = Process(command, {"PATH": os.defpath}, descriptor, lifeline, given)
+            assert await process.ended() == 0
+            inodes = [os.fstat(each).st_ino for each in given.values()]
+        pipe = f"pipe:[{os.fstat(held).st_ino}]"
+        for each in (descriptor, lifeline, held):
+            os.close(each)
+        first, *listed = log.read_text().splitlines()
+        assert first.split() == ["2", "ftp:http", "5"]
+        open_there = {line.split()[-3]: line.split()[-1] for line in listed if "->" in line}
+        assert [open_there["3"], open_there["4"]] == [f"socket:[{inode}]" for inode in inodes]
+        assert [number for number, what in open_there.items() if what == pipe] == ["5"]
 
     real_loop(main())

@@ -5,6 +5,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from control.settings import ControlSettings
+from edge.doors import passive_ports
 from edge.settings import EdgeSettings
 from ops.programs import Leaves, Place, overriding, plan, toml
 from zentransfer.ids import Region
@@ -45,11 +46,36 @@ def test_who_takes_bytes_in_leaves_first_and_control_last() -> None:
 def test_readiness_is_asked_where_there_is_a_listener() -> None:
     urls = {program.name: program.ready_url for program in PLAN.programs}
     assert urls["control"] == "http://127.0.0.1:8000/readyz"
-    assert urls["fr-ingest-0"] == "http://127.0.0.1:8200/readyz"
+    assert urls["fr-ingest-0"] == "http://127.0.0.1:8280/readyz"
     assert urls["fr-delivery-0"] is None
     lives = {program.name: program.live_url for program in PLAN.programs}
-    assert lives["fr-ingest-0"] == "http://127.0.0.1:8200/livez"
+    assert lives["fr-ingest-0"] == "http://127.0.0.1:8280/livez"
     assert lives["fr-delivery-0"] is None
+
+
+def test_workers_share_doors_and_their_successors_have_an_index_that_nobody_runs() -> None:
+    place = Place(Path("/srv/zt"), 8000, (Region.US,), 60.0, workers=2)
+    wanted = plan(place, "/usr/bin/python3")
+    takers = [one for one in wanted.programs if "ingest" in one.name]
+    assert [one.name for one in takers] == ["us-ingest-0", "us-ingest-1"]
+    assert [one.listeners["http"].number for one in takers] == [8100, 8100]
+    assert [one.listeners["ftp"].number for one in takers] == [8121, 8121]
+    assert [one.ready_url for one in takers] == [
+        "http://127.0.0.1:8180/readyz",
+        "http://127.0.0.1:8181/readyz",
+    ]
+    turns = {name: one.name for name, one in wanted.successors.items()}
+    assert turns == {
+        "us-ingest-0": "us-ingest-2",
+        "us-ingest-1": "us-ingest-3",
+        "us-ingest-2": "us-ingest-0",
+        "us-ingest-3": "us-ingest-1",
+        "us-delivery-0": "us-delivery-0",
+    }
+    edge = EdgeSettings.model_validate(tomllib.loads(toml(wanted.files["us.toml"])))
+    slices = [passive_ports(edge, index) for index in range(2)]
+    assert [(each.start, len(each)) for each in slices] == [(10_000, 1_000), (11_000, 1_000)]
+    assert passive_ports(edge, 2) == slices[0]
 
 
 def test_a_program_is_given_the_variables_of_its_own_plane() -> None:

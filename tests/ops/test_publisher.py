@@ -59,9 +59,7 @@ class Rig:
             random.Random(1),
             CARE,
         )
-        self.publisher = Publisher(
-            self.place, self.plan, self.supervisor, Console(self.stream), again_s=0.2
-        )
+        self.publisher = Publisher(self.place, self.supervisor, Console(self.stream), again_s=0.2)
         self.path = self.publisher.path
 
     def pid(self) -> int | None:

@@ -4,7 +4,7 @@ import pytest
 
 from ops.settings import UpSettings
 from zentransfer.ids import Region
-from zentransfer.limits import PORT_BASE_MAX
+from zentransfer.limits import INGEST_WORKERS_MAX, PORT_BASE_MAX
 from zentransfer.settings import SettingsError, effective, load
 
 
@@ -46,3 +46,12 @@ def test_a_wrong_variable_is_named() -> None:
         patch.setenv("ZT_UP_BSE", "9000")
         with pytest.raises(SettingsError, match=r"ZT_UP_BSE.*did you mean ZT_UP_BASE"):
             load(UpSettings, None)
+
+
+@pytest.mark.reaches("INGEST_WORKERS_MAX")
+def test_there_are_at_most_as_many_workers_as_have_ports(tmp_path: Path) -> None:
+    most = load(UpSettings, written(tmp_path, f"workers = {INGEST_WORKERS_MAX}\n"))
+    assert most.workers == INGEST_WORKERS_MAX
+    for wrong in (0, INGEST_WORKERS_MAX + 1):
+        with pytest.raises(SettingsError, match="workers"):
+            load(UpSettings, written(tmp_path, f"workers = {wrong}\n"))

@@ -108,5 +108,7 @@ def test_a_number_that_another_program_got_is_not_ours(tmp_path: Path) -> None:
 def test_a_process_of_another_folder_is_not_ours(tmp_path: Path) -> None:
     (tmp_path / "other/run").mkdir(parents=True)
     settings = f"{tmp_path}/other/run/fr.toml"
-    with running(tmp_path / "var", "edge", "delivery", "--settings", settings) as pid:
+    with running(
+        tmp_path / "var", "edge", "delivery", "--index", "0", "--settings", settings
+    ) as pid:
         assert "another program's" in said_of(tmp_path / "var", pid)["fr-delivery-0"]

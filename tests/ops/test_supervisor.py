@@ -13,6 +13,7 @@ import pytest
 
 from ops.child import BackOff, State
 from ops.logs import Logs
+from ops.ports import Port
 from ops.programs import Leaves, Program
 from ops.supervisor import Care, Supervisor
 from tests.support.real_loop import real_loop
@@ -335,8 +336,99 @@ def test_a_supervisor_that_is_gone_lets_its_processes_know(rig: Rig) -> None:
         async with asyncio.timeout(20), asyncio.TaskGroup() as group:
             group.create_task(supervisor.keep())
             await until(lambda: serves(supervisor, "a"))
-            supervisor._stopping.set()
+            supervisor._give_no_more_lives()
             supervisor.close()
 
     real_loop(main())
     assert rig.ends() == ["a orphaned"]
+
+
+def test_a_successor_serves_before_the_one_that_it_replaces_leaves(rig: Rig) -> None:
+    async def main() -> None:
+        async with rig.keeping(rig.program("a", "slow"), rig.program("b")) as supervisor:
+            await until(lambda: supervisor.serving_pids() is not None)
+            before = supervisor.serving_pids()
+            fresh = rig.program("c")
+            assert await supervisor.try_out(fresh)
+            assert supervisor.serving_pids() == before, "one on trial counts for nothing yet"
+            assert rig.ends() == []
+            supervisor.hand_over("a", fresh)
+            pids = supervisor.serving_pids()
+            assert pids is not None, "there is no gap"
+            assert set(pids) == {"b", "c"}
+            assert [each.name for each in supervisor.programs] == ["c", "b"]
+            await supervisor.until_left()
+            assert rig.ends() == ["a told"]
+            os.kill(pids["c"], signal.SIGKILL)  # it is kept running as the one before was
+            await until(lambda: (supervisor.serving_pids() or pids)["c"] != pids["c"])
+        assert not supervisor.has_failed
+
+    real_loop(main())
+    assert sorted(rig.ends()) == ["a told", "b told", "c told"]
+
+
+@pytest.mark.parametrize("word", ["missing", "fails", "mute"])
+def test_a_successor_that_does_not_come_up_changes_nothing(rig: Rig, word: str) -> None:
+    async def main() -> None:
+        care = replace(CARE, start_deadline_s=1.5)
+        async with rig.keeping(rig.program("a"), care=care) as supervisor:
+            await until(lambda: serves(supervisor, "a"))
+            before = supervisor.serving_pids()
+            fresh = rig.program("b", word)
+            assert not await supervisor.try_out(fresh)
+            await supervisor.give_up(fresh)
+            assert supervisor.serving_pids() == before
+            await supervisor.until_left()
+
+    real_loop(main())
+    assert "a told" in rig.ends()
+
+
+def test_one_without_a_successor_is_ended_and_started_again(rig: Rig) -> None:
+    async def main() -> None:
+        async with rig.keeping(rig.program("a")) as supervisor:
+            await until(lambda: serves(supervisor, "a"))
+            before = supervisor.serving_pids()
+            await supervisor.start_anew("a")
+            assert supervisor.serving_pids() not in (None, before)
+            assert rig.ends() == ["a told"]
+
+    real_loop(main())
+    assert rig.ends() == ["a told", "a told"]
+
+
+def test_a_stop_in_the_middle_of_a_replacement_ends_both(rig: Rig) -> None:
+    async def main() -> None:
+        async with rig.keeping(rig.program("a")) as supervisor:
+            await until(lambda: serves(supervisor, "a"))
+            async with asyncio.TaskGroup() as group:
+                trial = group.create_task(supervisor.try_out(rig.program("b", "mute")))
+                await until(lambda: len(supervisor._all) == 2 and bool(supervisor._all[1].process))
+                await supervisor.stop()
+            assert trial.result() is False
+            await supervisor.give_up(rig.program("b", "mute"))
+            supervisor.hand_over("a", rig.program("b", "mute"))
+            await supervisor.start_anew("a")
+
+    real_loop(main())
+    assert "a told" in rig.ends()
+
+
+def test_a_door_stays_open_while_nobody_is_behind_it_and_shuts_at_a_stop(rig: Rig) -> None:
+    async def main() -> None:
+        with socket.create_server(("127.0.0.1", 0)) as probe:
+            number = probe.getsockname()[1]
+        program = replace(rig.program("a"), listeners={"http": Port("test HTTP", number)})
+        async with rig.keeping(program) as supervisor:
+            await until(lambda: serves(supervisor, "a"))
+            pid = supervisor.children["a"].pid
+            assert b"LISTEN_FDNAMES=http" in environment_of(pid)
+            assert pid is not None
+            os.kill(pid, signal.SIGKILL)
+            await until(lambda: not serves(supervisor, "a"))
+            socket.create_connection(("127.0.0.1", number)).close()
+            await supervisor.stop()
+            with pytest.raises(ConnectionRefusedError):
+                socket.create_connection(("127.0.0.1", number))
+
+    real_loop(main())

@@ -4,6 +4,7 @@ import stat
 import subprocess
 import sys
 import time
+import urllib.request
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -100,6 +101,42 @@ def test_status_says_that_all_is_ready(system: System) -> None:
         "fr-ingest-0",
         "fr-delivery-0",
     ]
+
+
+def test_workers_share_the_doors_and_each_is_asked_at_its_own_listener(tmp_path: Path) -> None:
+    with free_base() as base:
+        system = System(tmp_path / "var", base, "--workers", "2")
+        try:
+            document = system.until_ready()
+            edge = document["edges"]["fr"]
+            assert set(edge["pids"]) == {"ingest-0", "ingest-1", "delivery-0"}
+            assert set(edge["readyz"]) == {"ingest-0", "ingest-1"}
+            done = subprocess.run(
+                [COMMAND, "status", "--dir", system.folder],
+                env=inherited(),
+                capture_output=True,
+                text=True,
+                check=False,
+                timeout=PATIENCE_S,
+            )
+            assert done.returncode == 0, done.stdout
+            assert done.stdout.count("ready") >= 3
+            os.kill(edge["pids"]["ingest-0"], signal.SIGKILL)  # the other one serves on
+            token = document["account"]["api_token"]
+            sent = urllib.request.Request(
+                f"{edge['http']}/in/x.txt",
+                data=b"content",
+                method="PUT",
+                headers={"Authorization": f"Bearer {token}"},
+            )
+            with urllib.request.urlopen(sent, timeout=PATIENCE_S) as answer:
+                assert answer.status == 201
+            system.process.send_signal(signal.SIGTERM)
+            code, said = system.ended()
+            assert code == 0, said
+            assert system.left_over() == []
+        finally:
+            system.close()
 
 
 def test_ctrl_c_drains_and_leaves_nothing(tmp_path: Path) -> None:

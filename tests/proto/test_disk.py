@@ -19,7 +19,7 @@ from tests.support.disk_suite import CASES, Case
 from tests.support.real_loop import real_loop
 from tests.support.sim import simulate
 from zentransfer.disk import Disk, RealDisk, read_all
-from zentransfer.limits import DISK_FLUSH_THREADS, DISK_LOCK_WAIT_S
+from zentransfer.limits import DISK_FLUSH_THREADS, DISK_FLUSH_WAIT_S, DISK_LOCK_WAIT_S
 from zentransfer.memory_disk import MemoryDisk
 from zentransfer.real_file import RealFile
 
@@ -185,6 +185,7 @@ async def _until(condition: Callable[[], bool]) -> None:
 
 
 @pytest.mark.reaches("DISK_FLUSH_THREADS")
+@pytest.mark.reaches("DISK_FLUSH_WAIT_S")
 def test_flushes_run_in_few_threads_of_their_own(tmp_path: Path) -> None:
     def threads() -> int:
         return sum(thread.name.startswith("disk-flush") for thread in threading.enumerate())
@@ -197,8 +198,8 @@ def test_flushes_run_in_few_threads_of_their_own(tmp_path: Path) -> None:
             with _Stuck(file):
                 for _ in range(3 * DISK_FLUSH_THREADS):
                     group.create_task(file.flush())
-                await asyncio.sleep(0.05)
-                assert threads() - before == DISK_FLUSH_THREADS
+                    await asyncio.sleep(2 * DISK_FLUSH_WAIT_S)  # else they would go together
+                await _until(lambda: threads() - before == DISK_FLUSH_THREADS)
         file.close()
         disk.close()
         assert threads() == before
@@ -264,7 +265,7 @@ async def _broken(disk: RealDisk) -> RealFile:
     """Return an open file that cannot be flushed: fdatasync(2) of a pipe is EINVAL."""
     reader, writer = os.pipe()
     os.close(reader)
-    return RealFile(writer, disk._threads)
+    return RealFile(writer, disk._flushes)
 
 
 def test_a_failed_flush_is_final_for_its_handle(tmp_path: Path) -> None:
@@ -310,7 +311,7 @@ def test_a_flush_that_waited_behind_a_failed_one_fails_too(tmp_path: Path) -> No
                 first = group.create_task(_told(file))
                 await asyncio.sleep(0.02)
                 # From here on the kernel says ok, as it does after it has told a failure once.
-                disk._threads.submit(os.dup2, good._descriptor, file._descriptor, False)
+                disk._flushes._threads.submit(os.dup2, good._descriptor, file._descriptor, False)
                 second = group.create_task(_told(file))
                 await asyncio.sleep(0.02)
         assert first.result() == second.result() == errno.EINVAL

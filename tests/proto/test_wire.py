@@ -129,7 +129,7 @@ ADDITIONS = {
     "a message in a choice": (
         "fleet.proto",
         r"    CommandDone done = 7;\n",
-        "    CommandDone done = 7;\n    // New.\n    Digest novelty = 8;\n",
+        "    CommandDone done = 7;\n    // New.\n    Digest novelty = 1000;\n",
     ),
     "a word of an enum": (
         "types.proto",

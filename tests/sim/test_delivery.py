@@ -3,6 +3,7 @@
 A mutation leaves out one step that the promises stand on; the histories must notice.
 """
 
+import asyncio
 import errno
 from collections.abc import Callable
 
@@ -31,6 +32,27 @@ def test_a_random_history_keeps_every_promise(seed: int) -> None:
 
 def test_an_attempt_that_lost_its_lease_changes_nothing(seed: int) -> None:
     simulate(History(seed).zombie())
+
+
+async def stopped_while_it_stands_still() -> None:
+    history = History(4)
+    await history.commit()
+    await history._start_all()
+    await asyncio.sleep(0.01)
+    for living in history.living.values():
+        living.disk.freeze()
+    for name in list(history.living):
+        await history._stop(name)
+    await history.to_the_end()
+
+
+def test_a_process_is_stopped_while_it_stands_still() -> None:
+    simulate(stopped_while_it_stands_still())
+
+
+def test_ciphertext_whose_removal_could_not_be_flushed_is_removed_again() -> None:
+    """A power loss brought it back beside the tombstone, in this history."""
+    simulate(History(1_001).run(60))
 
 
 @pytest.mark.soak

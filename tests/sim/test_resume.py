@@ -157,7 +157,8 @@ class History:
             if not file.is_acked:
                 raise
         else:
-            hold(outcome.state is OutcomeState.CANCELLED, "it ended in another way")
+            is_so = outcome is not None and outcome.state is OutcomeState.CANCELLED
+            hold(is_so, "it ended in another way")
             file.is_cancelled = True
 
     async def check(self, disk: MemoryDisk) -> None:

@@ -40,6 +40,17 @@ def test_thousands_of_longer_histories_of_everything(mood: str, block: int) -> N
         simulate(History(seed, mood).run(2 * STEPS))
 
 
+def test_what_an_owner_did_last_is_in_force_before_the_end_is_judged() -> None:
+    async def run() -> None:
+        whole = Whole(1)
+        async with whole.live():
+            whole.put(100, NAMES[0])
+            await whole.control.revoke()
+            await whole.to_the_end()
+
+    simulate(run())
+
+
 def test_the_same_seed_is_the_same_history_of_everything() -> None:
     def played() -> list[str]:
         history = History(2, EVERYDAY)

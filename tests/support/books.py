@@ -23,6 +23,7 @@ from control.rpc.snapshots import Snapshots
 from control.tables import outcome
 from control.unit_of_work import Database, UnitOfWork
 from control.uploads.feed import EventFeed
+from control.uploads.receiving import ReceivingBook
 from tests.control.builders import ROOTS, account, destination, with_account
 from tests.support.fleet import LoopClock
 from zentransfer.errors import Code, Error
@@ -130,8 +131,9 @@ class Life:
         self.fleet = Fleet()
         self.publisher = Publisher(database, books.kit.keys, clock)
         self.snapshots = Snapshots(self.publisher)
-        self.intake = intake or FactIntake(database, clock, EventFeed())
-        truth = Truth(self.intake, self.snapshots)
+        self.receiving = ReceivingBook()
+        self.intake = intake or FactIntake(database, clock, EventFeed(), self.receiving)
+        truth = Truth(self.intake, self.snapshots, receiving=self.receiving)
         self.service = FleetService(self.fleet, clock, books.kit.ids, timing, truth)
 
     async def run(self) -> None:

@@ -216,6 +216,7 @@ class History:
     async def _stop(self, name: str) -> None:
         """End a process by a signal: it drains, and gives back what it does not finish."""
         living = self.living.pop(name)
+        living.disk.thaw()  # one that stands still hears no signal, and may hold a lock
         with suppress(TimeoutError):
             async with asyncio.timeout(5):
                 await living.worker.deliverer.drain()

@@ -332,7 +332,7 @@ async def is_quiet(region: Region, disk: Disk) -> bool:
         for sent in region.sent:
             if (await sink.record(sent.upload)).value.state is not State.DESTROYED:
                 return False
-        return not list(DiskRunStore(disk).uploads())
+        return not [one async for one in DiskRunStore(disk).uploads()]
     except SinkError:  # a fault that was planned hit the one who asks
         return False
 

@@ -14,6 +14,7 @@ from aiohttp import web
 from edge.capability import Capabilities
 from edge.http.doors import HttpDoor, guard
 from edge.http.tus_door import TusDoor
+from edge.intake import Intake
 from edge.pace import Patience
 from tests.support.real_loop import real_loop
 from tests.support.snapshots import Customer
@@ -64,7 +65,7 @@ class Door:
 
     def __init__(self, node: Node, port: int) -> None:
         self.node, self.port = node, port
-        self.capabilities = Capabilities(node.keys.public.origin)
+        self.capabilities = Capabilities(node.keys.public.origin, node.keys.public.region)
         self.authorization = f"Authorization: Bearer {node.customer.token}\r\n"
 
     @asynccontextmanager
@@ -75,10 +76,12 @@ class Door:
         finally:
             writer.close()
 
-    def put(self, *lines: str, target: str = "/in/x", token: str | None = None) -> str:
+    def put(
+        self, *lines: str, target: str = "/in/x", token: str | None = None, verb: str = "PUT"
+    ) -> str:
         shown = self.authorization if token is None else f"Authorization: Bearer {token}\r\n"
         more = "".join(f"{line}\r\n" for line in lines)
-        return f"PUT {target} HTTP/1.1\r\nHost: 127.0.0.1:{self.port}\r\n{shown}{more}\r\n"
+        return f"{verb} {target} HTTP/1.1\r\nHost: 127.0.0.1:{self.port}\r\n{shown}{more}\r\n"
 
     def tus(self, verb: str, target: str, *lines: str, token: str | None = None) -> str:
         """Return the head of a tus request."""
@@ -125,12 +128,14 @@ def run(
     patience: Patience = CALM,
     customer: Customer | None = None,
     uvloop: bool = False,
+    intake_type: type[Intake] = Intake,
 ) -> None:
     async def main() -> None:
-        node = await Node(MemoryDisk(Random(1)), customer or Customer()).start()
+        disk = MemoryDisk(Random(1))
+        node = await Node(disk, customer or Customer(), intake_type=intake_type).start()
         door = HttpDoor(node.intake, patience, node.clock, Random(1))
         app = web.Application(middlewares=[guard])
-        capabilities = Capabilities(node.keys.public.origin)
+        capabilities = Capabilities(node.keys.public.origin, node.keys.public.region)
         tus = TusDoor(node.resumables, capabilities, patience, node.clock, Random(1))
         app.add_routes([*door.routes(), *tus.routes()])
         runner = health.http_runner(app)

@@ -67,6 +67,7 @@ class IngestNode:
         self.customer = customer or Customer()
         self.data = folder / "fr"
         self.http, self.metrics, control = free_ports(3)
+        self.https = 0  # where it ends TLS itself, if it was told to
         self.settings = folder / "edge.toml"
         ftp = "" if "[ftp]" in extra else "[ftp]\nport = 0\n"
         self.settings.write_text(

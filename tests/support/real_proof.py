@@ -12,8 +12,6 @@ from tests.support.ingest_node import Answer
 from tests.support.real_system import System, digest
 from tests.support.waiting import until
 
-_LIVE = frozenset({"receiving", "committed", "delivering", "delivered"})
-
 
 @dataclass
 class Sent:
@@ -57,7 +55,7 @@ def settle(system: System, within_s: float = 60.0) -> None:
 
     def is_settled() -> bool:
         return system.sealed_files() == [] and all(
-            one["state"] not in _LIVE for one in system.uploads()
+            one["state"] == "destroyed" for one in system.uploads()
         )
 
     until(is_settled, "every upload has ended", within_s)
@@ -97,8 +95,8 @@ def _prove_timelines(system: System, uploads: Collection[str]) -> None:
         types = Counter(event["type"] for event in events)
         ends = types["upload.committed"] + types["upload.failed"]
         assert ends == 1, types
-        assert types["delivery.delivered"] == types["content.destroyed"]
-        assert types["content.destroyed"] == types["upload.committed"], types
+        assert types["delivery.delivered"] == types["upload.committed"], types
+        assert types["content.destroyed"] == 1, types
 
 
 def _prove_books(system: System, shown: dict[str, dict[str, Any]]) -> None:

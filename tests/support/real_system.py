@@ -152,7 +152,13 @@ class System:
             self.launch(name)
             self.await_up(name)
         until(self.is_serving, "ingest serves", 60)
-        until(lambda: bool(self.facts("delivery", "link.snapshot_kept")), "delivery knows", 60)
+        until(self.knows, "delivery knows", 60)
+
+    def knows(self) -> bool:
+        """Say whether delivery is linked and knows its owners, by control or by ingest."""
+        folder = self.node / "snapshot" / "delivery-0"
+        is_told = folder.exists() and any(folder.iterdir())
+        return is_told and bool(self.facts("delivery", "link.up"))
 
     def is_up(self, name: str) -> bool:
         """Say whether a program does its work."""

@@ -81,15 +81,15 @@ async def what_is_removed_is_unknown(store: RunStore, make: Callable[[int], Run]
         await store.read(at.value.upload)
     with pytest.raises(UnknownRun):
         await store.change(at, at.value)
-    assert list(store.uploads()) == []
+    assert [one async for one in store.uploads()] == []
 
 
 async def what_is_there_is_listed(store: RunStore, make: Callable[[int], Run]) -> None:
-    assert list(store.uploads()) == []
+    assert [one async for one in store.uploads()] == []
     uploads: list[UploadID] = [
         (await store.create(make(number))).value.upload for number in range(5)
     ]
-    assert sorted(store.uploads()) == sorted(uploads)
+    assert sorted([one async for one in store.uploads()]) == sorted(uploads)
 
 
 async def an_unknown_run_is_unknown(store: RunStore, make: Callable[[int], Run]) -> None:

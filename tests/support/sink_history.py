@@ -8,7 +8,8 @@ from dataclasses import dataclass
 from random import Random
 from typing import Final
 
-from edge.record import State, UploadRecord, WrongState, read_record
+from edge.record import State, UploadRecord, WrongState
+from edge.record_codec import read_record
 from edge.seal.header import HEADER_BLOCK_BYTES
 from edge.seal.record import Walker
 from edge.sinks.base import Damaged, Ended, Fenced, SinkError, UnknownUpload

@@ -3,6 +3,7 @@
 A form runs them all: ``@pytest.mark.parametrize("case", CASES)`` and the loop that suits it.
 """
 
+import asyncio
 from collections.abc import Callable, Coroutine
 from dataclasses import dataclass, field, replace
 from hashlib import sha256
@@ -37,12 +38,18 @@ ENDING = Ending(WorkflowID("wf_x"), 3, 1_795_305_660_000, OutcomeID("oc_x"))
 
 @dataclass
 class Site:
-    """An empty sink, its keys, and the sink as another process has it."""
+    """An empty sink, its keys, and the sink as another process has it.
+
+    ``unwritten_max`` is how many bytes that were filled a killed process may still hold, and
+    ``lists_unborn`` whether what never had a record is listed, or else sees to itself.
+    """
 
     sink: Sink
     other: Sink
     keys: SeededKeys
     random: Random = field(default_factory=lambda: Random(5))
+    unwritten_max: int = 262_144
+    lists_unborn: bool = True
 
     def record(self) -> UploadRecord:
         upload = UploadID(IdMaker(self.random.randbytes).make(Kind.UPLOAD))
@@ -149,8 +156,8 @@ async def whole_records_of_a_killed_process_are_kept(site: Site) -> None:
     more = site.random.randbytes(600_000)
     fill(writer, more)
     claim = await site.other.claim(claim.record.upload)
-    assert 10 < claim.offset <= 600_010
-    assert claim.offset > 600_010 - 262_144
+    assert 10 <= claim.offset <= 600_010
+    assert claim.offset > 600_010 - site.unwritten_max
     last = await claim.writer()
     await last.finish(None)
     assert await site.read(claim.record.upload) == (sent + more)[: claim.offset]
@@ -323,7 +330,9 @@ async def a_lazy_upload_that_was_destroyed_is_not_born(site: Site) -> None:
     claim = await site.sink.create(site.record(), lazily=True)
     writer = await claim.writer()
     fill(writer, bytes(300_000))
-    assert [known async for known in site.other.uploads()] == [claim.record.upload]
+    if site.lists_unborn:
+        assert [known async for known in site.other.uploads()] == [claim.record.upload]
+    await asyncio.sleep(0.3)  # where filling is not writing, what was filled is under way by now
     await site.other.destroy(claim.record.upload)
     with pytest.raises(Fenced):
         await writer.finish(None)

@@ -2,12 +2,13 @@
 
 import asyncio
 from collections.abc import Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from random import Random
 
 from edge.admission import Request
+from edge.checks import Check
 from edge.expiry import Expiry
-from edge.facts import Door, Outcome, unpack_fact
+from edge.facts import DeletionReceipt, Door, Outcome, unpack_fact
 from edge.incoming import Incoming
 from edge.intake import Intake, Tools
 from edge.outbox import Outbox, open_outbox
@@ -139,12 +140,13 @@ class Node:
         length: int | None = None,
         parts: Sequence[bytes] | Sender = (),
         incoming: Incoming | None = None,
+        check: Check | None = None,
     ) -> UploadID:
         """Begin an upload that outlives its request, as a door does; its address is told then."""
-        what = incoming or resumable(length)
+        what = replace(incoming or resumable(length), is_checked=check is not None)
         async with self.resumables.create(self.asked(what.length)) as taking:
             upload = await taking.begin(what)
-            await self.finish(taking, parts)
+            await self.finish(taking, parts, check=check)
         return upload
 
     async def append(
@@ -153,17 +155,22 @@ class Node:
         offset: int,
         parts: Sequence[bytes] | Sender,
         patience: Patience | None = None,
+        check: Check | None = None,
     ) -> int:
         """Go on with an upload, to its commit if that is all; returns the offset that is told."""
-        async with self.attach(upload, adds=True) as taking:
+        async with self.attach(upload, adds=True, is_checked=check is not None) as taking:
             taking.expect(offset)
-            return await self.finish(taking, parts, patience)
+            return await self.finish(taking, parts, patience, check)
 
     async def finish(
-        self, taking: Resuming, parts: Sequence[bytes] | Sender, patience: Patience | None = None
+        self,
+        taking: Resuming,
+        parts: Sequence[bytes] | Sender,
+        patience: Patience | None = None,
+        check: Check | None = None,
     ) -> int:
         sender = parts if isinstance(parts, Sender) else Sender(parts)
-        await taking.receive(sender, patience or Patience())
+        await taking.receive(sender, patience or Patience(), check)
         if not taking.is_complete:
             return await taking.keep()
         return (await taking.commit()).size_bytes
@@ -175,12 +182,19 @@ class Node:
                 await taking.commit()
             return taking.offset
 
-    async def terminate(self, upload: UploadID) -> Outcome:
+    async def terminate(self, upload: UploadID) -> Outcome | None:
         async with self.attach(upload, claims=False) as taking:
             return await taking.terminate()
 
-    def attach(self, upload: UploadID, *, adds: bool = False, claims: bool = True) -> Resuming:
-        wanted = Wanted(upload, RESUMABLE, adds=adds, claims=claims)
+    def attach(
+        self,
+        upload: UploadID,
+        *,
+        adds: bool = False,
+        claims: bool = True,
+        is_checked: bool = False,
+    ) -> Resuming:
+        wanted = Wanted(upload, RESUMABLE, adds=adds, claims=claims, is_checked=is_checked)
         return self.resumables.attach(self.asked(), wanted)
 
     async def look_after(self, *, finishes: bool = False) -> None:
@@ -205,6 +219,8 @@ class Node:
         found: dict[OutcomeID, set[Outcome]] = {}
         for payload in payloads:
             body = unpack_fact(payload).body
+            if isinstance(body, DeletionReceipt):
+                continue
             assert isinstance(body, Outcome)
             found.setdefault(body.id, set()).add(body)
         return found
@@ -220,5 +236,8 @@ def file_named(name: str, length: int | None = None, **more: object) -> Incoming
     return Incoming(FileName("", name), Door.HTTP, DIALECT, length, **more)  # type: ignore[arg-type]
 
 
-def resumable(length: int | None = None, name: str = "x", metadata: str = "") -> Incoming:
-    return Incoming(FileName("", name), Door.HTTP, RESUMABLE, length, metadata=metadata)
+def resumable(
+    length: int | None = None, name: str = "x", metadata: str = "", digest: bytes | None = None
+) -> Incoming:
+    what = Incoming(FileName("", name), Door.HTTP, RESUMABLE, length, metadata=metadata)
+    return replace(what, digest=digest)

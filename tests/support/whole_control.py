@@ -81,6 +81,7 @@ class Control:
             life = Life(self.books, database, DEFAULT_TIMING, intake)
             await life.publisher.refresh()
             self.life = life
+            life.publisher.touch()  # its owner may have acted since it looked, as no API lets one
             self.network.listen(CONTROL, life.service.serve_stream)
             self.network.listen(FETCH, life.serve_fetch)
             await life.run()
@@ -100,7 +101,10 @@ class Control:
         if self.life is None or held is None:
             return False
         newest = self.life.publisher.current(REGION)
-        return (held.version, held.digest) == (newest.version, newest.digest)
+        # What an owner did a moment ago may be in the books and not yet published.
+        told = all(held.maybe_credential(one) is not None for one in self.shown)
+        told = told and all(held.maybe_credential(one) is None for one in self.revoked)
+        return told and (held.version, held.digest) == (newest.version, newest.digest)
 
     # --- what an owner does
 

@@ -2,6 +2,7 @@
 
 from collections import Counter
 from collections.abc import Mapping
+from hashlib import sha256
 from typing import TYPE_CHECKING, Any
 
 from control.billing.ledger import Unit
@@ -125,7 +126,7 @@ class Ending:
         lives = [*self._node.ingests(), *self._node.deliveries()]
         if len(lives) < len((*INGESTS, *DELIVERIES)) or not all(one.is_told for one in lives):
             return False
-        if list(DiskRunStore(self._node.disk).uploads()):
+        if [one async for one in DiskRunStore(self._node.disk).uploads()]:
             return False
         states = await self._states()
         return all(state is State.DESTROYED for state in states.values())
@@ -159,6 +160,7 @@ class Ending:
             of = self._model.of_upload(upload)
             if row["state"] != "committed":
                 self._model.hold(of is None or not of.is_acked, "success was taken back")
+                self._judge_unfinished(row, receipts.get(upload))
                 continue
             self._model.hold(of is not None and of.is_whole, "a part has the outcome of a whole")
             if of is not None:
@@ -167,8 +169,25 @@ class Ending:
             self._judge_upload(UploadID(upload), row, own, receipts.get(upload))
         for upload in receipts.keys() - outcomes.keys():
             self._model.hold(False, f"a receipt without an outcome: {upload}")
+        self._judge_receiving(outcomes)
         await self._judge_ledger(outcomes)
         self._judge_places(outcomes, deliveries)
+
+    def _judge_unfinished(self, row: Mapping[str, Any], gone: Mapping[str, Any] | None) -> None:
+        """Hold what never was whole to its end: gone, told once, and unsigned."""
+        is_told = (gone is not None) != (row["destroyed_ms"] is not None)
+        self._model.hold(is_told, "a part is not told to be gone, or twice")
+        if gone is not None:
+            is_so = gone["reason"] == "unfinished" and gone["signature"] is None
+            self._model.hold(is_so, "a part has the receipt of a whole")
+
+    def _judge_receiving(self, outcomes: Mapping[str, Mapping[str, Any]]) -> None:
+        """Hold what control still shows as coming to nothing: all of it has ended."""
+        life = self._control.life
+        assert life is not None
+        shown = life.receiving.newest(self._control.books.owner.id, 10_000, None)
+        left = [one for one in shown if one.upload_id not in outcomes]
+        self._model.hold(not left, "an upload is shown as coming for ever")
 
     def _judge_upload(
         self,
@@ -182,6 +201,9 @@ class Ending:
         hold(gone is not None, "content is gone without a receipt")
         wanted = self._model.versions[row["workflow_version"]]
         done = [one for one in deliveries if one["state"] == "delivered"]
+        if of := self._model.of_upload(upload):
+            told = {one["digest"] for one in done} | {row["digest"]}
+            hold(told <= {None, sha256(of.content).digest()}, "a digest of other content is told")
         hold({one["destination_id"] for one in deliveries} <= wanted, "delivered to a stranger")
         if self._model.must_be_there(upload):
             reached = sorted(one["destination_id"] for one in done)

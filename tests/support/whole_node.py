@@ -4,7 +4,7 @@ import asyncio
 import json
 from collections.abc import AsyncGenerator, Callable
 from contextlib import suppress
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from random import Random
 from typing import Final
 
@@ -266,6 +266,11 @@ class IngestLife(Life):
     sink: MemorySink
     settling: Settling
     tasks: asyncio.TaskGroup
+
+    @property
+    def cargo(self) -> Cargo:
+        """Return what the stream carries, with what is being received."""
+        return replace(super().cargo, receiving=self.intake.begun)
 
     async def _live(self) -> None:
         node, keys = self.node, self.node.keys.public

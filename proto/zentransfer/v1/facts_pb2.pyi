@@ -48,6 +48,7 @@ class DeletionReason(int, metaclass=_enum_type_wrapper.EnumTypeWrapper):
     DELETION_REASON_CANCELLED: _ClassVar[DeletionReason]
     DELETION_REASON_ERASED: _ClassVar[DeletionReason]
     DELETION_REASON_EXPIRED: _ClassVar[DeletionReason]
+    DELETION_REASON_UNFINISHED: _ClassVar[DeletionReason]
 
 class AbuseKind(int, metaclass=_enum_type_wrapper.EnumTypeWrapper):
     __slots__ = ()
@@ -82,6 +83,7 @@ DELETION_REASON_DELIVERED: DeletionReason
 DELETION_REASON_CANCELLED: DeletionReason
 DELETION_REASON_ERASED: DeletionReason
 DELETION_REASON_EXPIRED: DeletionReason
+DELETION_REASON_UNFINISHED: DeletionReason
 ABUSE_KIND_UNSPECIFIED: AbuseKind
 ABUSE_KIND_BAD_SECRET: AbuseKind
 ABUSE_KIND_UNKNOWN_CREDENTIAL: AbuseKind
@@ -123,7 +125,7 @@ class Fact(_message.Message):
     def __init__(self, id: _Optional[str] = ..., sequence: _Optional[int] = ..., fact_class: _Optional[_Union[FactClass, str]] = ..., node_time_ms: _Optional[int] = ..., outcome: _Optional[_Union[Outcome, _Mapping]] = ..., delivery_change: _Optional[_Union[DeliveryChange, _Mapping]] = ..., deletion_receipt: _Optional[_Union[DeletionReceipt, _Mapping]] = ..., abuse: _Optional[_Union[AbuseCount, _Mapping]] = ..., rollup: _Optional[_Union[Rollup, _Mapping]] = ..., credential_miss: _Optional[_Union[CredentialMiss, _Mapping]] = ...) -> None: ...
 
 class Outcome(_message.Message):
-    __slots__ = ("id", "upload_id", "account_id", "credential_id", "state", "error", "size_bytes", "digest", "region", "door", "sealed_name", "workflow_id", "workflow_version", "created_ms", "ended_ms")
+    __slots__ = ("id", "upload_id", "account_id", "credential_id", "state", "error", "size_bytes", "digest", "region", "door", "sealed_name", "workflow_id", "workflow_version", "created_ms", "ended_ms", "announced_bytes", "destroyed_ms")
     ID_FIELD_NUMBER: _ClassVar[int]
     UPLOAD_ID_FIELD_NUMBER: _ClassVar[int]
     ACCOUNT_ID_FIELD_NUMBER: _ClassVar[int]
@@ -139,6 +141,8 @@ class Outcome(_message.Message):
     WORKFLOW_VERSION_FIELD_NUMBER: _ClassVar[int]
     CREATED_MS_FIELD_NUMBER: _ClassVar[int]
     ENDED_MS_FIELD_NUMBER: _ClassVar[int]
+    ANNOUNCED_BYTES_FIELD_NUMBER: _ClassVar[int]
+    DESTROYED_MS_FIELD_NUMBER: _ClassVar[int]
     id: str
     upload_id: str
     account_id: str
@@ -154,10 +158,12 @@ class Outcome(_message.Message):
     workflow_version: int
     created_ms: int
     ended_ms: int
-    def __init__(self, id: _Optional[str] = ..., upload_id: _Optional[str] = ..., account_id: _Optional[str] = ..., credential_id: _Optional[str] = ..., state: _Optional[_Union[OutcomeState, str]] = ..., error: _Optional[str] = ..., size_bytes: _Optional[int] = ..., digest: _Optional[_Union[_types_pb2.Digest, _Mapping]] = ..., region: _Optional[_Union[_types_pb2.Region, str]] = ..., door: _Optional[_Union[Door, str]] = ..., sealed_name: _Optional[_Union[_types_pb2.Sealed, _Mapping]] = ..., workflow_id: _Optional[str] = ..., workflow_version: _Optional[int] = ..., created_ms: _Optional[int] = ..., ended_ms: _Optional[int] = ...) -> None: ...
+    announced_bytes: int
+    destroyed_ms: int
+    def __init__(self, id: _Optional[str] = ..., upload_id: _Optional[str] = ..., account_id: _Optional[str] = ..., credential_id: _Optional[str] = ..., state: _Optional[_Union[OutcomeState, str]] = ..., error: _Optional[str] = ..., size_bytes: _Optional[int] = ..., digest: _Optional[_Union[_types_pb2.Digest, _Mapping]] = ..., region: _Optional[_Union[_types_pb2.Region, str]] = ..., door: _Optional[_Union[Door, str]] = ..., sealed_name: _Optional[_Union[_types_pb2.Sealed, _Mapping]] = ..., workflow_id: _Optional[str] = ..., workflow_version: _Optional[int] = ..., created_ms: _Optional[int] = ..., ended_ms: _Optional[int] = ..., announced_bytes: _Optional[int] = ..., destroyed_ms: _Optional[int] = ...) -> None: ...
 
 class DeliveryChange(_message.Message):
-    __slots__ = ("delivery_id", "run_id", "upload_id", "account_id", "destination_id", "state", "attempt", "fence", "error", "due_ms", "size_bytes")
+    __slots__ = ("delivery_id", "run_id", "upload_id", "account_id", "destination_id", "state", "attempt", "fence", "error", "due_ms", "size_bytes", "digest")
     DELIVERY_ID_FIELD_NUMBER: _ClassVar[int]
     RUN_ID_FIELD_NUMBER: _ClassVar[int]
     UPLOAD_ID_FIELD_NUMBER: _ClassVar[int]
@@ -169,6 +175,7 @@ class DeliveryChange(_message.Message):
     ERROR_FIELD_NUMBER: _ClassVar[int]
     DUE_MS_FIELD_NUMBER: _ClassVar[int]
     SIZE_BYTES_FIELD_NUMBER: _ClassVar[int]
+    DIGEST_FIELD_NUMBER: _ClassVar[int]
     delivery_id: str
     run_id: str
     upload_id: str
@@ -180,7 +187,8 @@ class DeliveryChange(_message.Message):
     error: str
     due_ms: int
     size_bytes: int
-    def __init__(self, delivery_id: _Optional[str] = ..., run_id: _Optional[str] = ..., upload_id: _Optional[str] = ..., account_id: _Optional[str] = ..., destination_id: _Optional[str] = ..., state: _Optional[_Union[DeliveryState, str]] = ..., attempt: _Optional[int] = ..., fence: _Optional[int] = ..., error: _Optional[str] = ..., due_ms: _Optional[int] = ..., size_bytes: _Optional[int] = ...) -> None: ...
+    digest: _types_pb2.Digest
+    def __init__(self, delivery_id: _Optional[str] = ..., run_id: _Optional[str] = ..., upload_id: _Optional[str] = ..., account_id: _Optional[str] = ..., destination_id: _Optional[str] = ..., state: _Optional[_Union[DeliveryState, str]] = ..., attempt: _Optional[int] = ..., fence: _Optional[int] = ..., error: _Optional[str] = ..., due_ms: _Optional[int] = ..., size_bytes: _Optional[int] = ..., digest: _Optional[_Union[_types_pb2.Digest, _Mapping]] = ...) -> None: ...
 
 class DeletionReceipt(_message.Message):
     __slots__ = ("upload_id", "account_id", "run_id", "reason", "region", "size_bytes", "keys_destroyed_ms", "removed_ms", "undelivered_destination_ids", "audit_sequence", "audit_hash", "signature", "root_key")
@@ -211,6 +219,32 @@ class DeletionReceipt(_message.Message):
     signature: bytes
     root_key: bytes
     def __init__(self, upload_id: _Optional[str] = ..., account_id: _Optional[str] = ..., run_id: _Optional[str] = ..., reason: _Optional[_Union[DeletionReason, str]] = ..., region: _Optional[_Union[_types_pb2.Region, str]] = ..., size_bytes: _Optional[int] = ..., keys_destroyed_ms: _Optional[int] = ..., removed_ms: _Optional[int] = ..., undelivered_destination_ids: _Optional[_Iterable[str]] = ..., audit_sequence: _Optional[int] = ..., audit_hash: _Optional[bytes] = ..., signature: _Optional[bytes] = ..., root_key: _Optional[bytes] = ...) -> None: ...
+
+class UnderWay(_message.Message):
+    __slots__ = ("uploads",)
+    UPLOADS_FIELD_NUMBER: _ClassVar[int]
+    uploads: _containers.RepeatedCompositeFieldContainer[Receiving]
+    def __init__(self, uploads: _Optional[_Iterable[_Union[Receiving, _Mapping]]] = ...) -> None: ...
+
+class Receiving(_message.Message):
+    __slots__ = ("upload_id", "account_id", "region", "sealed_name", "created_ms", "received_bytes", "announced_bytes", "durable")
+    UPLOAD_ID_FIELD_NUMBER: _ClassVar[int]
+    ACCOUNT_ID_FIELD_NUMBER: _ClassVar[int]
+    REGION_FIELD_NUMBER: _ClassVar[int]
+    SEALED_NAME_FIELD_NUMBER: _ClassVar[int]
+    CREATED_MS_FIELD_NUMBER: _ClassVar[int]
+    RECEIVED_BYTES_FIELD_NUMBER: _ClassVar[int]
+    ANNOUNCED_BYTES_FIELD_NUMBER: _ClassVar[int]
+    DURABLE_FIELD_NUMBER: _ClassVar[int]
+    upload_id: str
+    account_id: str
+    region: _types_pb2.Region
+    sealed_name: _types_pb2.Sealed
+    created_ms: int
+    received_bytes: int
+    announced_bytes: int
+    durable: bool
+    def __init__(self, upload_id: _Optional[str] = ..., account_id: _Optional[str] = ..., region: _Optional[_Union[_types_pb2.Region, str]] = ..., sealed_name: _Optional[_Union[_types_pb2.Sealed, _Mapping]] = ..., created_ms: _Optional[int] = ..., received_bytes: _Optional[int] = ..., announced_bytes: _Optional[int] = ..., durable: _Optional[bool] = ...) -> None: ...
 
 class AbuseCount(_message.Message):
     __slots__ = ("fingerprint", "key_day", "kind", "count", "start_ms", "length_ms")

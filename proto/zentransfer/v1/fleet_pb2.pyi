@@ -131,7 +131,7 @@ class FetchSnapshotResponse(_message.Message):
     def __init__(self, version: _Optional[int] = ..., offset: _Optional[int] = ..., part: _Optional[bytes] = ..., last: _Optional[bool] = ...) -> None: ...
 
 class ConnectRequest(_message.Message):
-    __slots__ = ("hello", "heartbeat", "facts", "ack", "nack", "quota", "done")
+    __slots__ = ("hello", "heartbeat", "facts", "ack", "nack", "quota", "done", "under_way")
     HELLO_FIELD_NUMBER: _ClassVar[int]
     HEARTBEAT_FIELD_NUMBER: _ClassVar[int]
     FACTS_FIELD_NUMBER: _ClassVar[int]
@@ -139,6 +139,7 @@ class ConnectRequest(_message.Message):
     NACK_FIELD_NUMBER: _ClassVar[int]
     QUOTA_FIELD_NUMBER: _ClassVar[int]
     DONE_FIELD_NUMBER: _ClassVar[int]
+    UNDER_WAY_FIELD_NUMBER: _ClassVar[int]
     hello: Hello
     heartbeat: Heartbeat
     facts: _facts_pb2.FactBatch
@@ -146,7 +147,8 @@ class ConnectRequest(_message.Message):
     nack: SnapshotNack
     quota: QuotaAsk
     done: CommandDone
-    def __init__(self, hello: _Optional[_Union[Hello, _Mapping]] = ..., heartbeat: _Optional[_Union[Heartbeat, _Mapping]] = ..., facts: _Optional[_Union[_facts_pb2.FactBatch, _Mapping]] = ..., ack: _Optional[_Union[SnapshotAck, _Mapping]] = ..., nack: _Optional[_Union[SnapshotNack, _Mapping]] = ..., quota: _Optional[_Union[QuotaAsk, _Mapping]] = ..., done: _Optional[_Union[CommandDone, _Mapping]] = ...) -> None: ...
+    under_way: _facts_pb2.UnderWay
+    def __init__(self, hello: _Optional[_Union[Hello, _Mapping]] = ..., heartbeat: _Optional[_Union[Heartbeat, _Mapping]] = ..., facts: _Optional[_Union[_facts_pb2.FactBatch, _Mapping]] = ..., ack: _Optional[_Union[SnapshotAck, _Mapping]] = ..., nack: _Optional[_Union[SnapshotNack, _Mapping]] = ..., quota: _Optional[_Union[QuotaAsk, _Mapping]] = ..., done: _Optional[_Union[CommandDone, _Mapping]] = ..., under_way: _Optional[_Union[_facts_pb2.UnderWay, _Mapping]] = ...) -> None: ...
 
 class ConnectResponse(_message.Message):
     __slots__ = ("welcome", "delta", "snapshot", "facts_ack", "quota", "command", "echo")

@@ -65,7 +65,7 @@ def test_the_next_start_has_the_same_account() -> None:
     simulate(check())
 
 
-@pytest.mark.parametrize("operation", range(1, 23))
+@pytest.mark.parametrize("operation", range(1, 20))
 def test_a_start_that_is_cut_short_anywhere_is_taken_up_by_the_next(operation: int) -> None:
     async def check() -> None:
         database, disk = MemoryDatabase(), MemoryDisk(Random(operation))

@@ -135,9 +135,11 @@ def test_an_upload_is_shown_with_its_name_deliveries_and_timeline() -> None:
         _, first = await desk.call("GET", f"/uploads/{one.upload_id}", token)
         assert (first["name"], first["folder"]) == ("DSC_1.JPG", "match")
         assert (first["state"], first["destroyed_at"]) == ("delivering", None)
+        assert (first["outcome"], first["error"]) == ("committed", None)
         assert first["receipt"] is None
         (waiting,) = first["deliveries"]
         assert (waiting["state"], waiting["error"]) == ("wait", "timeout")
+        assert waiting["advice"].endswith("it is tried again by itself")
         await desk.tell(delivery_change(one, attempt=2, fence=2), receipt(one))
         status, shown = await desk.call("GET", f"/uploads/{one.upload_id}", token)
         assert status == 200
@@ -150,6 +152,8 @@ def test_an_upload_is_shown_with_its_name_deliveries_and_timeline() -> None:
             "region": "fr",
             "node": "fr-1",
             "state": "destroyed",
+            "outcome": "committed",
+            "error": None,
             "created_at": rfc3339(NOW_MS),
             "committed_at": rfc3339(NOW_MS + 1000),
             "destroyed_at": rfc3339(NOW_MS + 3001),
@@ -161,10 +165,12 @@ def test_an_upload_is_shown_with_its_name_deliveries_and_timeline() -> None:
                     "state": "delivered",
                     "attempts": 2,
                     "error": None,
+                    "advice": "",
                     "delivered_at": rfc3339(NOW_MS + 3),
                 }
             ],
             "events": [
+                {"at": rfc3339(NOW_MS), "type": "upload.begun", "detail": ""},
                 {"at": rfc3339(NOW_MS + 1), "type": "upload.committed", "detail": ""},
                 {
                     "at": rfc3339(NOW_MS + 2),

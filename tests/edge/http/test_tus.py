@@ -6,11 +6,17 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from edge.checks import Check
 from edge.http import tus
 from edge.http.tus import Append, Standing
 from zentransfer.errors import Code, Error
 from zentransfer.ids import Capability, UploadID
-from zentransfer.limits import UPLOAD_METADATA_CHARS_MAX
+from zentransfer.limits import (
+    PARTIALS_PER_UPLOAD_MAX,
+    UPLOAD_BYTES_MAX,
+    UPLOAD_CONCAT_CHARS_MAX,
+    UPLOAD_METADATA_CHARS_MAX,
+)
 
 TYPE = {"Content-Type": "application/offset+octet-stream"}
 KEYS = st.from_regex("[!-+.-~/-]{1,20}", fullmatch=True)
@@ -42,7 +48,7 @@ def test_t01_an_offset_is_a_number_or_refused(text: str) -> None:
         assert refused(lambda: tus.append(headers)) is Code.INVALID
 
 
-@pytest.mark.parametrize("text", ["-1", "+1", "1.0", " 1", "1 ", "", "0x1", "1" * 19, "\u0661"])
+@pytest.mark.parametrize("text", ["-1", "+1", "1.0", " 1", "1 ", "", "0x1", "\u0661"])
 def test_t02_a_length_is_a_number_or_refused(text: str) -> None:
     assert refused(lambda: tus.incoming({"Upload-Length": text}, has_body=False)) is Code.INVALID
     headers = {**TYPE, "Upload-Offset": "0", "Upload-Length": text}
@@ -55,9 +61,11 @@ def test_t03_t06_t07_t30_options_say_what_is_spoken() -> None:
     assert answer.headers == {
         "Tus-Version": "1.0.0",
         "Tus-Extension": (
-            "creation,creation-defer-length,creation-with-upload,expiration,termination"
+            "checksum,concatenation,concatenation-unfinished,creation,creation-defer-length,"
+            "creation-with-upload,expiration,termination"
         ),
         "Tus-Max-Size": "77",
+        "Tus-Checksum-Algorithm": "sha1,sha256,sha512,md5,crc32c,xxh3",
     }
 
 
@@ -120,10 +128,43 @@ def test_t22_a_patch_is_answered_with_the_new_offset() -> None:
     assert (answer.status, answer.headers["Upload-Offset"], answer.body) == (204, "5", b"")
 
 
-def test_t40_t50_t60_t70_t90_the_extensions_are_told() -> None:
+def test_t40_t50_t60_t70_t80_t90_t100_t110_the_extensions_are_told() -> None:
     told = tus.options(1).headers["Tus-Extension"].split(",")
     assert told == sorted(told)
     assert {"creation", "creation-with-upload", "termination"} <= set(told)
+    assert {"creation-defer-length", "expiration", "checksum"} <= set(told)
+    assert {"concatenation", "concatenation-unfinished"} <= set(told)
+    assert "checksum-trailer" not in told, "no trailer of a request reaches us (T85)"
+
+
+@pytest.mark.parametrize("digits", [19, 100, 8_000])
+def test_t02_t44_a_length_beyond_all_bounds_is_a_length_all_the_same(digits: int) -> None:
+    length = tus.incoming({"Upload-Length": "1" * digits}, has_body=False).length
+    assert length is not None
+    assert length > UPLOAD_BYTES_MAX
+    assert tus.incoming({"Upload-Length": "0" * digits + "7"}, has_body=False).length == 7
+
+
+@pytest.mark.parametrize("name", ["sha1", "sha256", "sha512", "md5", "crc32c", "xxh3"])
+def test_t81_t82_a_checksum_is_an_algorithm_and_base64(name: str) -> None:
+    digest = Check(name, b"").hasher().digest()
+    text = f"{name} {base64.b64encode(digest).decode()}"
+    assert tus.check({"Upload-Checksum": text}) == Check(name, digest)
+    assert tus.check({}) is None
+    assert name == name.lower()
+
+
+@pytest.mark.parametrize(
+    "text", ["", "sha1", "sha1 ", "sha1 %", "sha1 YQ==", "SHA1 YQ==", "sha3 YQ==", "sha1  YQ=="]
+)
+def test_t82_t84_a_checksum_that_could_match_nothing_is_refused(text: str) -> None:
+    assert refused(lambda: tus.check({"Upload-Checksum": text})) is Code.INVALID
+
+
+@pytest.mark.parametrize("trailer", ["Upload-Checksum", "x, upload-checksum", "UPLOAD-CHECKSUM ,x"])
+def test_t85_a_digest_in_a_trailer_is_refused_because_nobody_could_compare_it(trailer: str) -> None:
+    assert refused(lambda: tus.check({"Trailer": trailer})) is Code.INVALID
+    assert tus.check({"Trailer": "x-upload-checksum"}) is None
 
 
 @pytest.mark.parametrize(
@@ -233,9 +274,71 @@ def test_t90_a_termination_is_answered_without_a_word() -> None:
     assert (tus.terminated().status, tus.terminated().body) == (204, b"")
 
 
-def test_t100_parts_of_a_file_are_never_taken_for_files() -> None:
-    headers = {"Upload-Length": "3", "Upload-Concat": "partial"}
+def test_t101_a_part_says_so_and_a_whole_names_its_parts() -> None:
+    part = tus.incoming({"Upload-Length": "3", "Upload-Concat": "partial"}, has_body=False)
+    assert (part.is_partial, part.concat, part.length) == (True, "partial", 3)
+    whole = {"Upload-Concat": "final;/files/abc http://x.example:1/files/def?x=1 /files/abc"}
+    found = tus.incoming(whole, has_body=False)
+    assert (found.is_partial, found.concat) == (False, whole["Upload-Concat"])
+    assert tus.partials(whole) == ("abc", "def", "abc")
+    assert tus.partials({"Upload-Concat": "partial"}) == tus.partials({}) == ()
+
+
+@pytest.mark.parametrize(
+    "addresses",
+    ["", " ", "/files/", "/files/a  /files/b", "/in/a", "abc", "http://[/files/a"],
+)
+def test_t101_a_whole_that_names_no_parts_is_refused(addresses: str) -> None:
+    headers = {"Upload-Concat": f"final;{addresses}"}
+    assert refused(lambda: tus.partials(headers)) is Code.INVALID
+
+
+@pytest.mark.parametrize(
+    "text", ["Partial", "final", "whole", "partial;/files/a", "final /files/a"]
+)
+def test_t101_another_word_is_refused(text: str) -> None:
+    headers = {"Upload-Length": "3", "Upload-Concat": text}
     assert refused(lambda: tus.incoming(headers, has_body=False)) is Code.INVALID
+
+
+def test_t102_a_whole_brings_neither_a_length_nor_bytes() -> None:
+    whole = {"Upload-Concat": "final;/files/abc", "Content-Type": "application/offset+octet-stream"}
+    assert tus.incoming(whole, has_body=False).length is None
+    for headers, has_body in (
+        (whole | {"Upload-Length": "3"}, False),
+        (whole | {"Upload-Defer-Length": "1"}, False),
+        (whole, True),
+    ):
+        assert refused(lambda h=headers, b=has_body: tus.incoming(h, has_body=b)) is Code.INVALID
+
+
+@pytest.mark.reaches("PARTIALS_PER_UPLOAD_MAX")
+def test_t101_the_parts_are_counted() -> None:
+    parts = " ".join(["/files/a"] * PARTIALS_PER_UPLOAD_MAX)
+    assert len(tus.partials({"Upload-Concat": f"final;{parts}"})) == PARTIALS_PER_UPLOAD_MAX
+    more = {"Upload-Concat": f"final;{parts} /files/a"}
+    assert refused(lambda: tus.partials(more)) is Code.INVALID
+
+
+@pytest.mark.reaches("UPLOAD_CONCAT_CHARS_MAX")
+def test_t109_what_is_echoed_is_bounded_and_could_always_stand_in_a_header() -> None:
+    longest = "final;/files/" + "a" * (UPLOAD_CONCAT_CHARS_MAX - 13)
+    assert tus.incoming({"Upload-Concat": longest}, has_body=False).concat == longest
+    for text in (longest + "a", "final;/files/a\x7f", "final;/files/\u00e4"):
+        assert refused(lambda t=text: tus.incoming({"Upload-Concat": t}, has_body=False)) is (
+            Code.INVALID
+        )
+
+
+def test_t106_t107_t108_t109_head_tells_of_parts_and_of_what_waits_for_them() -> None:
+    waiting = tus.found(Standing(None, 9, concat="final;/files/a")).headers
+    assert "Upload-Offset" not in waiting
+    assert "Upload-Defer-Length" not in waiting
+    assert (waiting["Upload-Length"], waiting["Upload-Concat"]) == ("9", "final;/files/a")
+    assert "Upload-Length" not in tus.found(Standing(None, None, concat="final;x")).headers
+    done = tus.found(Standing(9, 9, concat="final;/files/a")).headers
+    assert (done["Upload-Offset"], done["Upload-Length"]) == ("9", "9")
+    assert tus.found(Standing(3, 9, concat="partial")).headers["Upload-Offset"] == "3"
 
 
 @pytest.mark.parametrize(

@@ -344,6 +344,10 @@ def test_t90_what_is_whole_is_no_longer_its_sender_s_to_end() -> None:
         await door.patched(address, 0, b"abc")
         assert (await door.asked("DELETE", address))[0] == 403
         assert await door.offset(address) == 3
+        (outcome,) = door.node.outcomes()
+        await door.node.sink.destroy(outcome.upload_id)  # as delivery does at the end of a run
+        assert (await door.asked("DELETE", address))[0] == 410
+        assert len(door.node.outcomes()) == 1
 
     run(test)
 

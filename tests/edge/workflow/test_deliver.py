@@ -3,6 +3,7 @@
 import asyncio
 from collections.abc import Awaitable, Callable
 from dataclasses import replace
+from hashlib import sha256
 from random import Random
 from typing import Any
 
@@ -135,6 +136,21 @@ def test_what_is_whole_is_delivered_destroyed_and_told() -> None:
         }
         assert len(scene.deliverer.index) == 0
         assert all(one.reason is DeletionReason.DELIVERED for one in scene.receipts())
+
+    play(act, addresses=2)
+
+
+def test_what_nobody_has_hashed_is_hashed_on_its_way_and_told() -> None:
+    async def act(scene: Scene) -> None:
+        hashed = await scene.region.commit(scene.disk, b"hashed", digest=True)
+        plain = await scene.region.commit(scene.disk, b"plain", digest=False)
+        await until_quiet(scene.region, scene.disk, within_s=60)
+        done = scene.changes(DeliveryState.DELIVERED)
+        told = {(one.upload_id, one.digest) for one in done}
+        assert told == {(hashed.upload, None), (plain.upload, sha256(b"plain").digest())}
+        assert len(done) == 4
+        others = (one for one in scene.changes() if one.state is not DeliveryState.DELIVERED)
+        assert {one.digest for one in others} == {None}
 
     play(act, addresses=2)
 

@@ -50,7 +50,7 @@ def test_a_whole_upload_gets_one_run_however_often_it_is_planned() -> None:
         async with asyncio.TaskGroup() as group:
             for planner in (planner_of(worker), other.planner, other.planner):
                 group.create_task(planner.plan(sent.upload))
-        assert list(worker.site.runs.uploads()) == [sent.upload]
+        assert [one async for one in worker.site.runs.uploads()] == [sent.upload]
         assert worker.deliverer.index.maybe(sent.upload) == other.index.maybe(sent.upload)
 
     play(act)
@@ -61,7 +61,7 @@ def test_what_is_gone_gets_no_run_and_is_not_looked_at_again() -> None:
         sent = await region.commit(disk, b"content")
         await region.sink(disk).destroy(sent.upload)
         assert not await planner_of(worker).plan(sent.upload)
-        assert list(worker.site.runs.uploads()) == []
+        assert [one async for one in worker.site.runs.uploads()] == []
         assert sent.upload in planner_of(worker)._over
 
     play(act)
@@ -75,7 +75,7 @@ def test_a_run_that_was_made_too_late_is_taken_away_again() -> None:
         record = (await region.sink(disk).record(sent.upload)).value
         await region.sink(disk).destroy(sent.upload)
         assert not await planner_of(worker)._create(record)
-        assert list(worker.site.runs.uploads()) == []
+        assert [one async for one in worker.site.runs.uploads()] == []
         assert len(worker.deliverer.index) == 0
 
     play(act)
@@ -174,7 +174,7 @@ def test_who_leaves_plans_nothing_more() -> None:
             task = group.create_task(planner.run())
             await asyncio.sleep(20)
             task.cancel()
-        assert list(worker.site.runs.uploads()) == []
+        assert [one async for one in worker.site.runs.uploads()] == []
         assert (await region.sink(disk).record(sent.upload)).value.state is State.COMMITTED
 
     play(act)

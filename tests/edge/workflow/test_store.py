@@ -53,7 +53,7 @@ def test_what_was_told_survives_a_power_loss() -> None:
         await store.remove(gone)
         after = DiskRunStore(disk.crash(keep_none))
         assert await after.read(at.value.upload) == at
-        assert list(after.uploads()) == [at.value.upload]
+        assert [one async for one in after.uploads()] == [at.value.upload]
         assert (await after.change(at, replace(at.value, fence=2))).version == 3
 
     run(life)
@@ -89,7 +89,7 @@ def _crashed(count: int) -> bool:
             await after.create(make(0))
         else:
             assert found.fence in ((1,) if "changed" in reached else (0, 1))
-        assert list(after.uploads()) == [upload]
+        assert [one async for one in after.uploads()] == [upload]
 
     run(life, seed=count)
     return "crashed" in reached

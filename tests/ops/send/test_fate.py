@@ -39,7 +39,7 @@ def test_what_control_knows(document: dict[str, Any] | None, what: Known) -> Non
         ("delivering", [delivery("parked", "strange")], End.FAILED, "waits for you"),
         ("failed", [delivery("failed", "forbidden")], End.FAILED, "given up (This is not allowed"),
         ("cancelled", [delivery("cancelled")], End.FAILED, "was cancelled"),
-        ("failed", [], End.FAILED, "the upload was failed"),
+        ("failed", [], End.FAILED, "the upload failed"),
         ("destroyed", [delivery("delivered")], End.DELIVERED, "delivered"),
         ("destroyed", [delivery("delivered"), delivery("run")], End.SETTLING, "1 of 2"),
         ("destroyed", [], End.SETTLING, "names no destination"),
@@ -52,6 +52,15 @@ def test_what_became_of_it(
     assert fate.end is end
     assert said in fate.words
     assert len(fate.deliveries) == len(deliveries)
+
+
+@pytest.mark.parametrize(
+    ("outcome", "said"),
+    [("failed", "failed"), ("cancelled", "was cancelled"), ("expired", "no byte came")],
+)
+def test_what_never_was_whole_failed_also_when_it_is_destroyed(outcome: str, said: str) -> None:
+    fate = seen({"state": "destroyed", "outcome": outcome, "deliveries": []}, "ab")
+    assert (fate.end, said in fate.words) == (End.FAILED, True)
 
 
 def test_another_digest_is_no_success() -> None:

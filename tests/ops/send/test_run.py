@@ -351,7 +351,7 @@ def test_what_cannot_be_sent_is_named_and_the_others_go_on(tmp_path: Path) -> No
 @pytest.mark.parametrize(
     ("told", "said"),
     [
-        ({"state": "failed", "committed_at": None}, "the upload was failed"),
+        ({"state": "failed", "committed_at": None}, "the upload failed"),
         ({"digest": "sha256:00"}, "another SHA-256"),
         (
             {
