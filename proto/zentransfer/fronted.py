@@ -60,13 +60,10 @@ def kind(front: Front) -> type[PlainHandler]:
     """Return what handles a connection at a listener behind *front*."""
     if not front.networks or front.saying is not Saying.PROXY:
         return PlainHandler
-    networks = _networks(front)
 
     class Behind(_ProxyHandler):
         __slots__ = ()
-
-        def is_front(self, peer: Address | None) -> bool:
-            return is_trusted(peer, networks)
+        networks = _networks(front)
 
     return Behind
 
@@ -112,10 +109,8 @@ class _ProxyHandler(PlainHandler):
     """A connection of which a front says first who it speaks for."""
 
     __slots__ = ("_before", "client")
-
-    def is_front(self, peer: Address | None) -> bool:
-        """Say whether *peer* is one of the fronts."""
-        raise NotImplementedError
+    networks: tuple[Network, ...] = ()
+    """Where the fronts are."""
 
     def connection_made(self, transport: object) -> None:
         """Wait for the header if a front calls; others have none to send."""
@@ -124,7 +119,8 @@ class _ProxyHandler(PlainHandler):
         assert self.transport is not None
         peer: tuple[str, int] | None = self.transport.get_extra_info("peername")
         address = None if peer is None else _maybe_address(peer[0])
-        self._before: bytes | None = b"" if self.is_front(address) else None
+        is_front = is_trusted(address, self.networks)
+        self._before: bytes | None = b"" if is_front else None
 
     def data_received(self, data: bytes) -> None:
         """Read the header first, then what it stands before."""
