@@ -13,6 +13,10 @@ PYTHONS ?= 3.11 3.12 3.13
 WORKERS ?= $(shell expr $$(nproc) + 1)
 FAST := not peer and not lab and not world and not soak
 
+# A machine that forbids bytecode files would compile every library anew at every start of a
+# program: four seconds of CPU for one second of work.
+unexport PYTHONDONTWRITEBYTECODE
+
 help:  ## Show this help
 	@awk -F':.*## ' '/^[a-z-]+:.*## /{printf "  %-14s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
 
@@ -45,7 +49,8 @@ demo: setup  ## The main job, headless, on real input (KEEP=1 DIR=... leaves it 
 
 # -- tests ----------------------------------------------------------------------------------------
 
-quick test sim soak peers: export PYTHONASYNCIODEBUG := 1  # never in run or bench
+# It costs a factor of 3 to 7: not in the gate's real processes and peers, never in run or bench.
+quick sim soak: export PYTHONASYNCIODEBUG := 1
 
 quick: .venv/.synced  ## The fast tests: no peers, no labs
 	$(PYTEST) -n auto -m "$(FAST)"

@@ -57,7 +57,7 @@ venv() {
         rm "$lock"
     fi
     export VIRTUAL_ENV=$PWD/$folder
-    "$folder/bin/uv" pip sync -q --require-hashes requirements.lock
+    "$folder/bin/uv" pip sync -q --compile-bytecode --require-hashes requirements.lock
     "$folder/bin/uv" pip install -q --no-deps --no-build-isolation --editable .
 }
 

@@ -14,7 +14,7 @@ from typing import Any
 
 import pytest
 
-from tests.support.ingest_node import free_ports
+from tests.support.ports import free_ports
 from tests.support.programs import as_in_service
 from tests.support.waiting import until
 

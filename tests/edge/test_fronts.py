@@ -16,7 +16,8 @@ import pytest
 from tests.geo.databases import city_file
 from tests.support.certificates import make_certificate
 from tests.support.fronts import caddy, haproxy
-from tests.support.ingest_node import Answer, IngestNode, free_ports
+from tests.support.ingest_node import Answer, IngestNode
+from tests.support.ports import free_port
 from tests.support.waiting import until
 
 pytestmark = [pytest.mark.peer, pytest.mark.timeout(180)]
@@ -56,7 +57,7 @@ def behind_proxy(folder: Path) -> Generator[IngestNode]:
 
 @pytest.fixture
 def with_tls(folder: Path) -> Generator[IngestNode]:
-    (port,) = free_ports(1)
+    port = free_port()
     keys = f'certificate_file = "{folder}/tls/node.crt"\nkey_file = "{folder}/tls/node.key"\n'
     for node in running(folder, f"[https]\nport = {port}\n[tls]\n{keys}"):
         node.https = port

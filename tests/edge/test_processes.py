@@ -12,7 +12,8 @@ from typing import Any
 
 import pytest
 
-from tests.support.ingest_node import free_ports, prepare_data
+from tests.support.ingest_node import prepare_data
+from tests.support.ports import free_ports
 from tests.support.programs import as_in_service
 from tests.support.snapshots import Customer
 from tests.support.waiting import until

@@ -16,12 +16,12 @@ from typing import Any
 import psutil
 
 from ops import ports, preflight
+from tests.support.ports import BASES
 from tests.support.programs import as_in_service
 from zentransfer.ids import Region
 
 COMMAND = Path(sys.executable).parent / "zentransfer"
 PATIENCE_S = 40.0  # for a machine that does much else
-_STEP = 400  # from one block of ports to the next: the highest port is the base + 380
 
 
 def ordinary_user(action: Callable[[], str]) -> str:
@@ -46,7 +46,7 @@ def ordinary_user(action: Callable[[], str]) -> str:
 @contextmanager
 def free_base(regions: tuple[Region, ...] = (Region.FR,)) -> Iterator[int]:
     """Yield a base whose ports are free and, while this holds it, no other test's."""
-    bases = list(range(9_000, 24_000, _STEP))
+    bases = list(BASES)
     random.Random(os.getpid()).shuffle(bases)
     for base in bases:
         path = Path(tempfile.gettempdir()) / f"zentransfer-test-{os.getuid()}-{base}.lock"

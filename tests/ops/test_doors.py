@@ -6,6 +6,7 @@ import pytest
 from ops.doors import Doors
 from ops.ports import Port
 from ops.programs import Leaves, Program
+from tests.support.ports import free_port, free_ports
 from zentransfer.service import CannotStart
 
 
@@ -14,13 +15,8 @@ def program(name: str, **listeners: int) -> Program:
     return Program(name, ("true",), Leaves.FIRST, "ZT_TEST_", None, ports)
 
 
-def free_ports() -> tuple[int, int]:
-    with create_server(("127.0.0.1", 0)) as one, create_server(("127.0.0.1", 0)) as other:
-        return one.getsockname()[1], other.getsockname()[1]
-
-
 def test_workers_of_a_door_are_given_the_same_socket_and_nobody_else_is() -> None:
-    http, ftp = free_ports()
+    http, ftp = free_ports(2)
     one, other = program("a", http=http, ftp=ftp), program("b", http=http)
     with closing(Doors()) as doors:
         doors.open([one, other, program("c")])
@@ -33,7 +29,7 @@ def test_workers_of_a_door_are_given_the_same_socket_and_nobody_else_is() -> Non
 
 
 def test_after_the_end_a_connection_is_refused_at_once() -> None:
-    http, _ = free_ports()
+    http = free_port()
     doors = Doors()
     doors.open([program("a", http=http)])
     create_connection(("127.0.0.1", http)).close()

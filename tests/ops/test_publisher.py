@@ -4,7 +4,6 @@ import json
 import os
 import random
 import signal
-import socket
 import sys
 from collections.abc import AsyncIterator, Callable
 from contextlib import asynccontextmanager
@@ -18,6 +17,7 @@ from ops.logs import Logs
 from ops.programs import Leaves, Place, Plan, Program
 from ops.publisher import Publisher
 from ops.supervisor import Care, Supervisor
+from tests.support.ports import free_port
 from tests.support.real_loop import real_loop
 from zentransfer.service import CannotStart
 
@@ -73,9 +73,7 @@ class Rig:
 
 @pytest.fixture
 def port() -> int:
-    with socket.create_server(("127.0.0.1", 0)) as probe:
-        found: int = probe.getsockname()[1]
-        return found
+    return free_port()
 
 
 @asynccontextmanager

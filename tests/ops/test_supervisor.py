@@ -16,6 +16,7 @@ from ops.logs import Logs
 from ops.ports import Port
 from ops.programs import Leaves, Program
 from ops.supervisor import Care, Supervisor
+from tests.support.ports import free_port
 from tests.support.real_loop import real_loop
 from zentransfer.limits import CHILD_AT_ONCE_S, CHILD_START_S
 from zentransfer.service import CannotStart
@@ -416,8 +417,7 @@ def test_a_stop_in_the_middle_of_a_replacement_ends_both(rig: Rig) -> None:
 
 def test_a_door_stays_open_while_nobody_is_behind_it_and_shuts_at_a_stop(rig: Rig) -> None:
     async def main() -> None:
-        with socket.create_server(("127.0.0.1", 0)) as probe:
-            number = probe.getsockname()[1]
+        number = free_port()
         program = replace(rig.program("a"), listeners={"http": Port("test HTTP", number)})
         async with rig.keeping(program) as supervisor:
             await until(lambda: serves(supervisor, "a"))

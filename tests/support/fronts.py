@@ -6,7 +6,7 @@ from collections.abc import Generator
 from contextlib import contextmanager
 from pathlib import Path
 
-from tests.support.ingest_node import free_ports
+from tests.support.ports import free_port, free_ports
 from tests.support.programs import as_in_service
 from tests.support.waiting import until
 
@@ -70,7 +70,7 @@ def haproxy(folder: Path, port: int, *, proxy: bool) -> Generator[tuple[int, int
 @contextmanager
 def caddy(folder: Path, port: int) -> Generator[int]:
     """Run Caddy with TLS before *port*; gives its port.  *folder* as of :func:`haproxy`."""
-    (tls,) = free_ports(1)
+    tls = free_port()
     config = folder / "Caddyfile"
     config.write_text(_CADDY.format(folder=folder, tls=tls, port=port))
     command = ["caddy", "run", "--config", str(config), "--adapter", "caddyfile"]

@@ -5,7 +5,7 @@ import re
 import socket
 import struct
 from collections.abc import AsyncGenerator, Awaitable, Callable
-from contextlib import asynccontextmanager, closing
+from contextlib import asynccontextmanager
 from dataclasses import replace
 from random import Random
 from typing import TypedDict, Unpack
@@ -16,6 +16,7 @@ from edge.ftp.doors import FtpDoor
 from edge.ftp.passive import PassivePorts
 from edge.intake import Intake
 from edge.snapshot import CredentialKind
+from tests.support.ports import DATA, free_port
 from tests.support.real_loop import real_loop
 from tests.support.snapshots import Customer
 from tests.support.taking import Node
@@ -27,9 +28,6 @@ from zentransfer.sealed_name import FileName
 
 QUICK = Bounds(login_pause_s=0.02)
 """The real bounds, but for the second that a wrong password costs."""
-
-# Below the ports that the kernel gives out by itself, and drawn: tests run beside each other.
-PORTS = range(20_000, 32_000)
 
 Said = tuple[int, str]
 
@@ -149,14 +147,8 @@ class Door:
 
 def one_port() -> range:
     """Give a range of one free port."""
-    for port in Random().sample(PORTS, 20):
-        with closing(socket.socket()) as probe:
-            try:
-                probe.bind(("127.0.0.1", port))
-            except OSError:
-                continue
-            return range(port, port + 1)
-    raise AssertionError("no port of 20 is free")
+    port = free_port()
+    return range(port, port + 1)
 
 
 async def dialled(
@@ -194,7 +186,7 @@ def run(
         intake_type = setup.get("intake_type", Intake)
         node = await Node(MemoryDisk(Random(1)), customer, intake_type=intake_type).start()
         host = setup.get("host", "127.0.0.1")
-        ports = setup.get("ports", PORTS)
+        ports = setup.get("ports", DATA)
         passive = PassivePorts(host, ports, Random(), setup.get("public_host"))
         door = FtpDoor(node.intake, passive, node.clock, setup.get("bounds", QUICK))
         listener = health.listen(host, 0, "test")

@@ -2,11 +2,9 @@
 
 import asyncio
 import json
-import socket
 import subprocess
 import sys
 from collections.abc import Coroutine
-from contextlib import ExitStack, closing
 from pathlib import Path
 from random import Random
 from typing import Any, TypeVar
@@ -15,6 +13,7 @@ from edge.keys import RegionPublicKeys, load_public_keys
 from edge.private_keys import KeyFiles, make_region_keys
 from edge.snapshot import Snapshot
 from edge.snapshot_file import open_snapshot_file
+from tests.support.ports import free_ports
 from tests.support.programs import as_in_service
 from tests.support.snapshots import Customer
 from tests.support.waiting import until
@@ -22,14 +21,6 @@ from zentransfer.credential import pepper_file
 from zentransfer.disk import RealDisk
 
 T = TypeVar("T")
-
-
-def free_ports(count: int) -> list[int]:
-    with ExitStack() as stack:
-        sockets = [stack.enter_context(closing(socket.socket())) for _ in range(count)]
-        for each in sockets:
-            each.bind(("127.0.0.1", 0))
-        return [each.getsockname()[1] for each in sockets]
 
 
 class Answer:

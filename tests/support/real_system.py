@@ -13,16 +13,16 @@ import time
 import urllib.error
 import urllib.request
 from base64 import b64encode
-from contextlib import closing, suppress
+from contextlib import suppress
 from pathlib import Path
 from random import Random
-from socket import socket
 from typing import Any, Final
 
 import psutil
 
 from edge.private_keys import make_region_keys
 from tests.support.ingest_node import Answer
+from tests.support.ports import free_ports
 from tests.support.real_loop import real_loop
 from tests.support.waiting import until
 from zentransfer import service
@@ -31,21 +31,6 @@ from zentransfer.ids import Region
 
 KID: Final = "fr-2026-11"
 PROGRAMS: Final = ("control", "ingest", "delivery")
-# Below what the kernel gives to clients: while a program is away, no client's socket takes its
-# port, and none dials itself.
-_PORTS: Final = range(10_000, 32_000)
-
-
-def lasting_ports(count: int) -> list[int]:
-    """Return *count* ports that are free and stay so while their program is started again."""
-    random = Random()
-    found: set[int] = set()
-    while len(found) < count:
-        port = random.choice(_PORTS)
-        with closing(socket()) as tried, suppress(OSError):
-            tried.bind(("127.0.0.1", port))
-            found.add(port)
-    return list(found)
 
 
 def made(folder: Path, name: str, size: int, seed: int | None = None) -> Path:
@@ -85,7 +70,7 @@ class System:
         self.view = view or folder
         self.delivered = self.view / "delivered"
         self.node = self.view / "fr"
-        self.http, self.metrics, self.pages, self.grpc = lasting_ports(4)
+        self.http, self.metrics, self.pages, self.grpc = free_ports(4)
         self.temporary = self.view / "tmp"
         self.temporary.mkdir()
         self.running: dict[str, subprocess.Popen[bytes]] = {}

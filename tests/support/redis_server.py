@@ -5,7 +5,7 @@ import subprocess
 from contextlib import closing, suppress
 from pathlib import Path
 
-from tests.support.ingest_node import free_ports
+from tests.support.ports import free_port
 from tests.support.waiting import until
 
 
@@ -13,7 +13,7 @@ class RedisServer:
     """One server without any file of its own: what it knew is gone when it is killed."""
 
     def __init__(self, folder: Path) -> None:
-        (self.port,) = free_ports(1)
+        self.port = free_port()
         self.url = f"redis://127.0.0.1:{self.port}/0"
         self._folder = folder
         self._process: subprocess.Popen[bytes] | None = None

@@ -3,25 +3,19 @@
 import subprocess
 import sys
 import time
-from contextlib import closing, suppress
+from contextlib import suppress
 from pathlib import Path
-from socket import create_connection, socket
+from socket import create_connection
 from typing import Any, Final
 
 import boto3
 
+from tests.support.ports import free_port
 from zentransfer import service
 
 BUCKET: Final = "desk"
 KEY_ID: Final = "AKIATESTTESTTESTTEST"
 KEY: Final = "secret/of+the/test"  # a stranger to moto unless it is told to look
-
-
-def free_port() -> int:
-    """Return a port that is free now."""
-    with closing(socket()) as tried:
-        tried.bind(("127.0.0.1", 0))
-        return int(tried.getsockname()[1])
 
 
 class S3Server:

@@ -4,7 +4,8 @@ from random import Random
 import pytest
 
 from edge.ftp.passive import NoDataPort, PassivePorts, Reservation, plain_address
-from tests.support.ftp_door import PORTS, dialled, one_port
+from tests.support.ftp_door import dialled, one_port
+from tests.support.ports import DATA
 from tests.support.real_loop import real_loop
 from zentransfer.limits import FTP_PORT_TRIES_MAX
 
@@ -35,7 +36,7 @@ def test_a_connection_from_another_address_is_dropped_and_the_right_one_taken(
     uvloop: bool,
 ) -> None:
     async def main() -> None:
-        ports = PassivePorts(HERE, PORTS, Random())
+        ports = PassivePorts(HERE, DATA, Random())
         reserved = await ports.reserve(HERE)
         assert await is_dropped(reserved.port, THERE)
         await arrived(reserved, HERE)

@@ -10,8 +10,8 @@ from random import Random
 import pytest
 
 from edge.snapshot import CredentialKind
-from tests.support.ftp_door import PORTS
-from tests.support.ingest_node import IngestNode, free_ports
+from tests.support.ingest_node import IngestNode
+from tests.support.ports import DATA, free_port
 from tests.support.snapshots import Customer
 from tests.support.waiting import until
 
@@ -21,8 +21,8 @@ pytestmark = pytest.mark.peer
 @contextmanager
 def node_in(folder: Path) -> Iterator[tuple[IngestNode, int]]:
     """Give a prepared node with an FTP door, and the door's port."""
-    (port,) = free_ports(1)
-    first = Random().choice(PORTS[:-100])
+    port = free_port()
+    first = Random().choice(DATA[:-100])
     extra = f"[ftp]\nport = {port}\npassive_first = {first}\npassive_last = {first + 99}"
     node = IngestNode(folder, Customer(kind=CredentialKind.FTP), extra).prepare()
     try:

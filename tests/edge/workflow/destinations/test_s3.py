@@ -28,8 +28,9 @@ from tests.support.destination_suite import (
     refused,
     remote,
 )
+from tests.support.ports import free_port
 from tests.support.real_loop import real_loop
-from tests.support.s3_server import BUCKET, KEY, KEY_ID, S3Server, free_port
+from tests.support.s3_server import BUCKET, KEY, KEY_ID, S3Server
 from zentransfer.errors import Code
 from zentransfer.health import http_runner, listen
 from zentransfer.limits import (
