@@ -1,7 +1,7 @@
 # Every door of the project, one line each; `make help` prints them.
 .DEFAULT_GOAL := help
 .PHONY: help setup tools run demo quick check test test-pythons soak sim world lab bench bench-http peers \
-	fmt lint types layers wire proto proto-release lock clean
+	fmt lint types mypy pyright layers wire proto proto-release lock clean
 
 BIN := .venv/bin
 PYTEST := $(BIN)/pytest -q -p no:cacheprovider
@@ -88,14 +88,19 @@ bench-http: setup  ## The HTTP door beside nginx, @tus/server and others (BENCH_
 
 # -- checks ---------------------------------------------------------------------------------------
 
-check: setup lint types layers wire  ## Format, lint, types, layers, wire; runs no code of ours
+check: setup  ## Format, lint, types, layers, wire; runs no code of ours
+	@$(MAKE) --no-print-directory -j 2 --output-sync=target mypy lint pyright layers wire
 
 lint: .venv/.synced
 	$(BIN)/ruff format --check -q
 	$(BIN)/ruff check -q
 
-types: .venv/.synced
+types: mypy pyright
+
+mypy: .venv/.synced
 	$(BIN)/mypy --no-error-summary
+
+pyright: .venv/.synced
 	$(BIN)/basedpyright
 
 layers: .venv/.synced
