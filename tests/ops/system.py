@@ -109,6 +109,15 @@ class System:
         assert document is not None, self.process.communicate()[0]
         return document
 
+    def until_greeted(self) -> str:
+        """Wait for the last line of its greeting, and return all of it."""
+        assert self.process.stdout is not None
+        lines: list[str] = []
+        while not lines or not lines[-1].startswith("Ctrl-C drains"):
+            lines.append(self.process.stdout.readline())
+            assert lines[-1], "it ended instead"
+        return "".join(lines)
+
     def pids(self) -> dict[str, int]:
         """Return the pid of every process by name; empty while there is no ready.json."""
         document = self.ready()

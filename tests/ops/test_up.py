@@ -141,12 +141,12 @@ def test_workers_share_the_doors_and_each_is_asked_at_its_own_listener(tmp_path:
 
 def test_ctrl_c_drains_and_leaves_nothing(tmp_path: Path) -> None:
     with started(tmp_path / "var") as system:
+        assert "API token: zt_" in system.until_greeted()
         system.process.send_signal(signal.SIGINT)
         code, said = system.ended()
         assert code == 0, said
         assert "Draining" in said
         assert "Everything has stopped." in said
-        assert "API token: zt_" in said
         assert "Traceback" not in said
         assert system.ready() is None
         assert system.left_over() == []
