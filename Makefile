@@ -1,6 +1,6 @@
 # Every door of the project, one line each; `make help` prints them.
 .DEFAULT_GOAL := help
-.PHONY: help setup tools run demo quick check test test-pythons soak sim world lab bench bench-http peers \
+.PHONY: help setup tools run demo quick check test test-pythons soak sim world lab bench bench-http bench-ftp peers \
 	fmt lint types mypy pyright layers wire proto proto-release lock clean
 
 BIN := .venv/bin
@@ -43,9 +43,9 @@ lock: .venv/.synced  ## Renew requirements.lock and package-lock.json: hashes, n
 run: setup  ## The whole system on this machine (DIR=var BASE=8000); Ctrl-C drains it
 	@exec $(BIN)/zentransfer up --dir $(DIR) --base $(BASE)
 
-demo: setup  ## The main job, headless, on real input (KEEP=1 DIR=... leaves it running)
+demo: setup  ## The main job, headless, on real input (KEEP=1 DIR=... leaves it running, JSON=1)
 	@$(BIN)/python -m ops.demo $(if $(filter file,$(origin DIR)),,--dir $(DIR)) \
-		$(if $(filter file,$(origin BASE)),,--base $(BASE)) $(if $(KEEP),--keep)
+		$(if $(filter file,$(origin BASE)),,--base $(BASE)) $(if $(KEEP),--keep) $(if $(JSON),--json)
 
 # -- tests ----------------------------------------------------------------------------------------
 
@@ -67,7 +67,7 @@ test-pythons:  ## The fast tests on each Python of PYTHONS
 			{ echo "python$$version is missing: install it, or name others: make $@ PYTHONS=3.11" >&2; exit 1; }; \
 		bash ops/setup.sh venv .venv-$$version python$$version; \
 		echo "== Python $$version"; \
-		PYTHONASYNCIODEBUG=1 .venv-$$version/bin/pytest -q -p no:cacheprovider -n auto -m "$(FAST)"; \
+		.venv-$$version/bin/pytest -q -p no:cacheprovider -n auto -m "$(FAST)"; \
 	done
 
 sim: .venv/.synced  ## The fleet and the disk under faults, many seeds (SEEDS=200)
@@ -81,10 +81,13 @@ soak: setup tools  ## What is too long for the gate: hundreds of seeds, long his
 
 # -- speed ----------------------------------------------------------------------------------------
 
-bench: bench-http  ## Speed beside named peers, every door; reports in docs/bench
+bench: bench-http bench-ftp  ## Speed beside named peers, every door; reports in docs/bench
 
 bench-http: setup  ## The HTTP door beside nginx, @tus/server and others (BENCH_ROUNDS=3)
 	$(BIN)/python -m ops.bench.http
+
+bench-ftp: setup  ## The FTP door beside vsftpd, proftpd, pure-ftpd and others, as root (BENCH_ROUNDS=3)
+	$(BIN)/python -m ops.bench.ftp
 
 # -- checks ---------------------------------------------------------------------------------------
 

@@ -17,6 +17,7 @@ from cryptography.hazmat.primitives.asymmetric.x25519 import X25519PrivateKey
 from cryptography.hazmat.primitives.ciphers.aead import AESGCM
 from cryptography.hazmat.primitives.kdf.hkdf import HKDF
 
+from zentransfer import sealed_line
 from zentransfer.credential import (
     PEPPER_FILE_BYTES,
     Pepper,
@@ -26,7 +27,7 @@ from zentransfer.credential import (
 )
 from zentransfer.disk import Disk, make_durable_folder, read_all, write_atomic
 from zentransfer.errors import Code, Error
-from zentransfer.ids import AccountID, RandomBytes, Region, UploadID
+from zentransfer.ids import AccountID, CredentialID, RandomBytes, Region, UploadID
 from zentransfer.limits import ACCOUNT_KEYS_CACHED_MAX
 from zentransfer.sealed_name import FileName, open_sealed
 
@@ -85,6 +86,10 @@ class KeyStore:
     def open_name(self, account: AccountID, upload: UploadID, sealed: bytes) -> FileName:
         """Open a file's name for a member of *account*; raises ``Error``: GONE, DAMAGED."""
         return open_sealed(self._keys(account).names, account, upload, sealed)
+
+    def open_line(self, account: AccountID, credential: CredentialID, sealed: bytes) -> str:
+        """Open a line of a trace for a member of *account*; raises ``Error``: GONE, DAMAGED."""
+        return sealed_line.open_sealed(self._keys(account).names, account, credential, sealed)
 
     def seal(self, account: AccountID, column: str, plain: bytes) -> bytes:
         """Seal a value for one *column*; raises ``Error(GONE)``."""

@@ -18,6 +18,7 @@ import geo.web
 from control.accounts.first import FirstAccount, first_account
 from control.accounts.handlers import Tools
 from control.accounts.probe import BucketProbe, FolderProbe, Probes
+from control.accounts.traces import TraceBook, TraceDesk
 from control.database import SqliteDatabase
 from control.facts.intake import FactIntake
 from control.fleet.introduction import Introduction
@@ -76,6 +77,8 @@ async def main(service: Service, settings: ControlSettings) -> None:
         probe=Probes(FolderProbe(probes), BucketProbe(books.database)),
         feed=feed,
         receiving=books.receiving,
+        traces=books.traces,
+        trace=fleet.trace,
         changed=books.publisher.touch,
     )
     app = web.Application()
@@ -100,6 +103,7 @@ class _Books:
     feed: EventFeed
     receiving: ReceivingBook
     clock: SystemClock
+    traces: TraceBook
 
 
 async def _books(service: Service, settings: ControlSettings) -> _Books:
@@ -125,14 +129,15 @@ async def _books(service: Service, settings: ControlSettings) -> _Books:
             "Look at the disk and at the rights of that folder.",
             temporary=True,
         ) from failed
-    return _Books(database, tools, publisher, EventFeed(), ReceivingBook(), clock)
+    return _Books(database, tools, publisher, EventFeed(), ReceivingBook(), clock, TraceBook())
 
 
 def _fleet(service: Service, books: _Books) -> FleetService:
     """Return the service for nodes, whose snapshots follow what changes in the books."""
     intake = FactIntake(books.database, books.clock, books.feed, books.receiving)
     introduction = Introduction(books.database, books.clock, books.publisher.touch)
-    truth = Truth(intake, Snapshots(books.publisher), introduction, books.receiving)
+    traces = TraceDesk(books.traces, books.clock, books.feed.notify)
+    truth = Truth(intake, Snapshots(books.publisher), introduction, books.receiving, traces)
     fleet = FleetService(Fleet(), books.clock, books.tools.ids, truth=truth)
     service.tasks.create_task(fleet.watch())
     service.tasks.create_task(books.publisher.run(fleet.publish))

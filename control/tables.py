@@ -293,6 +293,13 @@ region_key: Final = _table(
     _bytes("key"),
     _int("learned_ms"),
 )
+ticket_key: Final = _table(
+    "ticket_key",
+    _text("region", key=True),
+    _text("kid"),
+    _bytes("key"),
+    _int("learned_ms"),
+)
 # Kept, because sealing again gives other bytes, and those would be another snapshot.
 destination_secret: Final = _table(
     "destination_secret",

@@ -8,10 +8,11 @@ Under pressure the order is: who asks for an offset or ends an upload is served,
 with one, then who begins one.  So what is on its way is never shed for something new.
 """
 
-from collections.abc import Mapping
-from dataclasses import dataclass
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass, replace
 from typing import Final
 
+from edge.handover import Ticket
 from edge.snapshot import (
     AccountEntry,
     AccountState,
@@ -41,7 +42,8 @@ _KEPT_FOR_APPENDS: Final = 10  # of so many places one is for uploads that were 
 class Request:
     """Who asks to send what: ``shown`` is ``None`` for no credential, or a malformed one.
 
-    ``length`` in bytes, ``None`` if not announced.  ``now_ms`` is UTC.
+    ``length`` in bytes, ``None`` if not announced.  ``now_ms`` is UTC.  A ``ticket`` that is good
+    here stands for the credential that another region was shown.
     """
 
     shown: Shown | None
@@ -49,6 +51,7 @@ class Request:
     length: int | None
     is_tls: bool
     now_ms: int
+    ticket: Ticket | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -58,6 +61,7 @@ class Load:
     ``room_bytes`` is what the disk may still be promised: free, less the reserve and what open
     uploads announced.  ``outbox_room_bytes`` is what the outbox may still take.  ``lag_s`` is how
     late the loop is, ``flush_wait_s`` for how long a fact has been waiting for the disk.
+    ``elsewhere`` says how many uploads an account has under way at the region's other processes.
     """
 
     is_admitting: bool
@@ -68,6 +72,7 @@ class Load:
     outbox_room_bytes: int
     lag_s: float = 0.0
     flush_wait_s: float = 0.0
+    elsewhere: Callable[[AccountID], int] = lambda _: 0
 
     @property
     def is_behind(self) -> bool:
@@ -78,6 +83,11 @@ class Load:
             or self.lag_s > LOOP_LAG_MAX_S
             or self.flush_wait_s > FLUSH_WAIT_MAX_S
         )
+
+    def without(self, account: AccountID) -> "Load":
+        """Return the load without one of the uploads that *account* has under way."""
+        of_account = {**self.of_account, account: self.of_account.get(account, 1) - 1}
+        return replace(self, in_flight=self.in_flight - 1, of_account=of_account)
 
     def has_its_share(self, account: AccountID) -> bool:
         """Say whether *account* has what it may have of a process that is half full.
@@ -128,7 +138,9 @@ def admit(
         return Refuse(Code.FORBIDDEN, "the account is suspended; see your account page")
     if load.has_its_share(found.account.id):
         return _later(Code.RATE_LIMITED)
-    return _asked(found, request) or _room(found, snapshot, request, load) or found
+    asked = _asked(found.credential, found.size_max, request)
+    elsewhere = load.elsewhere(found.account.id)
+    return asked or _room(found, snapshot, request, load, elsewhere=elsewhere) or found
 
 
 def admit_again(
@@ -145,8 +157,31 @@ def admit_again(
     found = _asker(snapshot, pepper, request, load)
     if isinstance(found, Refuse):
         return found
+    # Those elsewhere do not count: one may be the very request that this one ends, and those that
+    # a process told of before it died end here in the end.
     room = _room(found, snapshot, request, load) if adds else None
-    return _asked(found, request) or room or found
+    return _asked(found.credential, found.size_max, request) or room or found
+
+
+def maybe_asker(
+    snapshot: Snapshot | None, pepper: Pepper | None, request: Request
+) -> tuple[AccountEntry, CredentialEntry] | None:
+    """Return who asks to begin an upload, be it here or in the region of the account's pin.
+
+    ``None`` for whoever is refused everywhere; :func:`admit` says why.  Neither load nor room
+    matter, which are another region's too.
+    """
+    if snapshot is None or pepper is None or not _fits(pepper, snapshot):
+        return None
+    credential = _maybe_known(snapshot, pepper, request)
+    account = None if credential is None else snapshot.maybe_account(credential.account_id)
+    if credential is None or account is None or not _is_good(credential, account, request.now_ms):
+        return None
+    size_max = _size_max(snapshot, account)
+    is_active = account.state is AccountState.ACTIVE
+    if not is_active or _asked(credential, size_max, request) is not None:
+        return None
+    return account, credential
 
 
 def standing(snapshot: Snapshot, credential: CredentialID, now_ms: int) -> Admit | Refuse:
@@ -174,12 +209,25 @@ def _asker(
         return _later(Code.DRAINING)
     if snapshot is None or pepper is None or not _fits(pepper, snapshot):
         return _later(Code.CONTROL_UNREACHABLE)
-    return _standing(snapshot, _maybe_shown(snapshot, pepper, request.shown), request.now_ms)
+    return _standing(snapshot, _maybe_known(snapshot, pepper, request), request.now_ms)
 
 
 def _fits(pepper: Pepper, snapshot: Snapshot) -> bool:
     """Say whether the verifiers can be checked at all; asked before any name is looked up."""
     return not snapshot.pepper_kids or pepper.kid in snapshot.pepper_kids
+
+
+def _maybe_known(snapshot: Snapshot, pepper: Pepper, request: Request) -> CredentialEntry | None:
+    """Return the credential by which *request* comes: shown here, or in the region before.
+
+    What the ticket names must stand here as it stood there, or nobody has checked it.
+    """
+    if request.ticket is None:
+        return _maybe_shown(snapshot, pepper, request.shown)
+    found, was = snapshot.maybe_credential(request.ticket.credential), request.ticket
+    if found is None or (found.account_id, found.workflow_id) != (was.account, was.workflow):
+        return None
+    return found
 
 
 def _maybe_shown(snapshot: Snapshot, pepper: Pepper, shown: Shown | None) -> CredentialEntry | None:
@@ -208,10 +256,12 @@ def _standing(
         return Refuse(
             Code.FORBIDDEN, "the credential's workflow is gone; choose one on your account page"
         )
-    size_max = account.limits.upload_bytes_max or snapshot.knob(
-        "upload_bytes_max", UPLOAD_BYTES_MAX
-    )
-    return Admit(account, credential, workflow, size_max)
+    return Admit(account, credential, workflow, _size_max(snapshot, account))
+
+
+def _size_max(snapshot: Snapshot, account: AccountEntry) -> int:
+    own = account.limits.upload_bytes_max
+    return own or snapshot.knob("upload_bytes_max", UPLOAD_BYTES_MAX)
 
 
 def _is_good(credential: CredentialEntry, account: AccountEntry, now_ms: int) -> bool:
@@ -222,24 +272,29 @@ def _is_good(credential: CredentialEntry, account: AccountEntry, now_ms: int) ->
     )
 
 
-def _asked(found: Admit, request: Request) -> Refuse | None:
+def _asked(credential: CredentialEntry, size_max: int, request: Request) -> Refuse | None:
     """Refuse what this account and credential may not do, and what is too large."""
-    if found.credential.kind is not request.kind:
+    if credential.kind is not request.kind:
         return Refuse(Code.FORBIDDEN, "this credential is for another kind of client")
-    if found.credential.require_tls and not request.is_tls:
+    if credential.require_tls and not request.is_tls:
         return Refuse(Code.TLS_REQUIRED)
-    if request.length is not None and request.length > found.size_max:
+    if request.length is not None and request.length > size_max:
         return Refuse(Code.TOO_LARGE)
     return None
 
 
-def _room(found: Admit, snapshot: Snapshot | None, request: Request, load: Load) -> Refuse | None:
-    """Refuse what would not fit beside what is on its way; every upload needs room for its fact."""
+def _room(
+    found: Admit, snapshot: Snapshot | None, request: Request, load: Load, *, elsewhere: int = 0
+) -> Refuse | None:
+    """Refuse what would not fit beside what is on its way; every upload needs room for its fact.
+
+    *elsewhere* is how many of the account's are under way at other processes.
+    """
     assert snapshot is not None, "it says who asks"
     most = found.account.limits.uploads_in_flight_max or snapshot.knob(
         "uploads_in_flight_max", UPLOADS_PER_ACCOUNT_MAX
     )
-    if load.of_account.get(found.account.id, 0) >= most:
+    if load.of_account.get(found.account.id, 0) + elsewhere >= most:
         return _later(Code.RATE_LIMITED)
     if load.outbox_room_bytes < (load.in_flight + 1) * OUTBOX_FACT_BYTES_MAX:
         return _later(Code.OUTBOX_FULL)

@@ -94,5 +94,5 @@ class Adoption:
             async with asyncio.TaskGroup() as group:
                 for fact in facts:
                     group.create_task(self._outbox.add(fact))
-        except* Error as failures:
-            raise failures.exceptions[0] from None
+        except ExceptionGroup as failed:  # except* would wrap what it raises (3.11.2)
+            raise failed.exceptions[0] from None

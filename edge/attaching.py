@@ -55,10 +55,12 @@ class Attaching(Taking):
     ) -> None:
         super().__init__(uploads.intake, admitted, length)
         self._uploads = uploads
-        self._wanted = wanted
+        self._wanted: Wanted | None = wanted
         self._held: Held | None = None
         self._whole: UploadRecord | None = None
         self._found_partials: Partials | None = None
+        self._heard_ms: int = 0  # when the last byte came, as the record that was seen last says
+        self._noted: int = 0  # the offset up to which the record knows when bytes came
         self._is_told = wanted is not None
 
     @property
@@ -83,6 +85,10 @@ class Attaching(Taking):
         _must_have_hope(held, wanted)
         await held.take(self)
         self._held = held
+        await self._take_up(held, wanted)
+
+    async def _take_up(self, held: Held, wanted: Wanted) -> None:
+        """Go on with the open segment of *held*, which is ours now, or claim the upload."""
         if held.segment is not None and not await self._is_current(held.segment):
             await held.drop()
         before = held.segment
@@ -111,8 +117,8 @@ class Attaching(Taking):
                 await self.fail(Code.GONE)
                 raise Error(Code.GONE)
 
-    async def fail(self, code: Code) -> None:
-        """End the upload as failed with *code*, content and all, and tell its outcome.
+    async def fail(self, code: Code, state: OutcomeState = OutcomeState.FAILED) -> None:
+        """End the upload as failed (or *state*) with *code*, content and all, and tell its outcome.
 
         For what no further request makes right.  What is whole already stays so.
         """
@@ -120,13 +126,14 @@ class Attaching(Taking):
             return
         await self.drop()
         if self._unborn is not None:
-            await self._settled(code)
+            await self._settled(code, state)
             return
         self._ended = True
-        await self._uploads.end(self.upload, Fate(OutcomeState.FAILED, code))
+        await self._uploads.end(self.upload, Fate(state, code))
 
     async def _must_be_ours(self, wanted: Wanted) -> UploadRecord:
         record = (await self._intake.tools.sink.record(wanted.upload)).value
+        self._heard_ms = record.last_heard_ms
         if record.account != self.account:
             raise Error(Code.NOT_FOUND)
         if record.dialect != wanted.dialect:
@@ -141,6 +148,7 @@ class Attaching(Taking):
             record = (await self._intake.tools.sink.record(segment.record.upload)).value
         except UnknownUpload:
             return False
+        self._heard_ms = record.last_heard_ms
         return record.fence == segment.record.fence and record.state is State.RECEIVING
 
     async def _claimed(self, wanted: Wanted, before: Segment | None) -> Segment | None:
@@ -149,6 +157,7 @@ class Attaching(Taking):
         *before* is our own one that ended with the last durable byte, if one did.
         """
         tools, upload = self._intake.tools, wanted.upload
+        self._uploads.held.cuts.must_be_seldom(upload)
         try:
             claim = await tools.sink.claim(upload)
         except Ended as ended:
@@ -180,6 +189,7 @@ class Attaching(Taking):
         """Go on with what is whole as far as that goes; raises ``Error(GONE)`` for the rest."""
         if record.manifest is None or (record.is_partial and record.state is not State.PARTIAL):
             raise Error(Code.GONE)
+        self._heard_ms = record.last_heard_ms
         if not record.is_partial:
             self._uploads.ended(record.upload)
             await self._uploads.tell(record)  # before anybody hears that it is whole (law 2)
@@ -189,6 +199,7 @@ class Attaching(Taking):
         segment.pump.renewed()
         self._pump, self._unborn = segment.pump, segment.unborn
         self._length = segment.pump.upload.length
+        self._noted = segment.pump.written
 
     async def _change(self, change: Callable[[UploadRecord], UploadRecord]) -> None:
         """Change the record while it is still ours; raises ``Fenced``, ``SinkError``."""

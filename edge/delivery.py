@@ -22,8 +22,8 @@ from edge.link_state import Asked, SealingKey, Verb
 from edge.place import KEYS_FOLDER, RUN_FOLDER
 from edge.private_keys import KeyFiles
 from edge.process import Process
-from edge.region_redis import maybe_region_state
-from edge.region_state import Event, Notice
+from edge.region_named import maybe_region_state
+from edge.region_state import Event, Notice, Told
 from edge.settings import Delivery, EdgeSettings
 from edge.workflow.deliver import Deliverer
 from edge.workflow.destinations.kinds import Kinds, Network
@@ -98,9 +98,9 @@ class DeliveryProcess(Process):
         if state is None:
             return
 
-        def hear(notice: Notice) -> None:
-            if notice.event is Event.WHOLE:
-                self.deliverer.wake(notice.upload)
+        def hear(told: Told) -> None:
+            if isinstance(told, Notice) and told.event is Event.WHOLE:
+                self.deliverer.wake(told.upload)
 
         state.listen(hear)
         self.health.add("neighbours", state.check, required=False)
@@ -116,6 +116,8 @@ class DeliveryProcess(Process):
                 await self.deliverer.stop(upload, DeletionReason.CANCELLED)
             case Verb.ERASE:
                 raise Error(Code.METHOD_NOT_ALLOWED, "accounts are not erased here yet")
+            case Verb.TRACE:
+                raise Error(Code.METHOD_NOT_ALLOWED, "what a camera says is heard by ingest")
 
     async def _site(self, stack: ExitStack) -> Site:
         settings = self.settings

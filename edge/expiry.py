@@ -85,5 +85,4 @@ class Expiry:
 
     def _idle_ms(self, record: UploadRecord) -> int:
         """Return for how long no byte came, in milliseconds."""
-        clock = self._resumables.intake.tools.clock
-        return clock.now_ms() - max(record.created_ms, record.heard_ms, record.ending.ended_ms)
+        return self._resumables.intake.tools.clock.now_ms() - record.last_heard_ms

@@ -10,6 +10,7 @@ from collections import OrderedDict, deque
 from dataclasses import dataclass
 from typing import Final
 
+from edge.cuts import Cuts
 from edge.intake import Taking
 from edge.pump import Pump
 from edge.record import UploadRecord
@@ -114,6 +115,8 @@ class HeldUploads:
 
     def __init__(self) -> None:
         self._held = OrderedDict[UploadID, Held]()
+        self.cuts = Cuts(lambda: asyncio.get_running_loop().time())
+        """The takeovers between this process and others."""
 
     def of(self, upload: UploadID) -> Held:
         """Return *upload*, to be taken at once."""

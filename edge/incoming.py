@@ -18,6 +18,9 @@ class Incoming:
 
     ``is_partial`` says that it is only a piece of finals to come, ``partials`` that it is a final
     of those, in this order; ``concat`` is the sender's own word for either.
+
+    ``shown`` is the name that its owner is shown where ``name`` is a temporary one: then the file
+    ``is_held`` until it has its last name, or for some minutes.
     """
 
     name: FileName
@@ -33,3 +36,9 @@ class Incoming:
     is_partial: bool = False
     partials: tuple[UploadID, ...] = ()
     metadata: str = ""
+    shown: FileName | None = None
+
+    @property
+    def is_held(self) -> bool:
+        """Whether its name is a temporary one."""
+        return self.shown is not None

@@ -15,23 +15,29 @@ from edge import capacity, landlock
 from edge.adoption import Adoption
 from edge.doors import FLEETING, listen, open_doors
 from edge.expiry import Expiry
+from edge.handover import Signer
 from edge.http.tus import DIALECT as TUS
 from edge.intake import Intake, Tools
 from edge.keeping import Keeping, open_keeping
 from edge.keys import PRIVATE_FOLDER, PUBLIC_FOLDER, RegionPublicKeys, load_public_keys
+from edge.link_state import VerifyingKey
 from edge.meters import IntakeMeters
 from edge.neighbours import Neighbours
 from edge.pepper import PepperFile
 from edge.place import KEYS_FOLDER, RUN_FOLDER, Left
 from edge.pressure import LoopLag
 from edge.process import Process, make_folder, new_epoch
-from edge.region_redis import maybe_region_state
+from edge.region_local import LocalRegionState
+from edge.region_named import maybe_region_state
 from edge.region_state import Event, Notice
 from edge.resumable import Resumables
 from edge.settings import EdgeSettings
 from edge.settling import Settling
+from edge.sftp.bounds import FOLDER as SFTP_FOLDER
+from edge.sftp.renaming import HELD as SFTP_HELD
 from edge.sinks.base import Sink
 from edge.sweep import Sweep
+from edge.traced import Tracing
 from edge.wakeup import Knocker, Wake
 from zentransfer import ids, log
 from zentransfer.clock import SystemClock
@@ -54,7 +60,8 @@ async def main(service: Service, settings: EdgeSettings, process: str) -> None:
     self = Process(settings, process)
     listeners = listen(settings, self.index)
     self.make_folders()
-    make_folder(_pepper_path(settings).parent)  # to be there before anything is shut off
+    for needed in (_pepper_path(settings).parent, settings.data_dir / SFTP_FOLDER):
+        make_folder(needed)  # to be there before anything is shut off
     _deny_private_keys(self)
     keys = _public_keys(settings.data_dir / KEYS_FOLDER)
     files = capacity.ask_for_files()
@@ -85,12 +92,15 @@ async def _resumables(
     self.health.add("sink", keeping.state)
     left = await self.take_place(service, keeping.sink)
     knocker = Knocker(settings.data_dir / RUN_FOLDER)
-    state = maybe_region_state(settings)
+    run = settings.data_dir / RUN_FOLDER
+    state = maybe_region_state(settings) or LocalRegionState(run, self.name)
+    self.region_state = state
+    signer = Signer(keys.origin, settings.region)
+    self.ticket_key = VerifyingKey(signer.kid, signer.public)
 
     def wake(upload: UploadID) -> None:
         knocker.wake(upload)
-        if state is not None:
-            state.tell(Notice(Event.WHOLE, upload, 0))
+        state.tell(Notice(Event.WHOLE, upload, 0))
 
     lag = LoopLag()
     service.tasks.create_task(lag.run())
@@ -115,13 +125,14 @@ async def _resumables(
     service.tasks.create_task(_look_after(self, resumables, left, keeping.sink))
     service.tasks.create_task(intake.mend())
     service.tasks.create_task(keeping.tend())
-    if state is not None:
-        neighbours = Neighbours(state, resumables.unfinished, keeping.sink)
-        self.health.add("neighbours", state.check, required=False)
-        service.tasks.create_task(neighbours.run())
-        service.tasks.create_task(state.run())
+    me = f"{settings.node}/{self.name}"
+    neighbours = Neighbours(state, resumables.unfinished, keeping.sink, me)
+    self.health.add("neighbours", state.check, required=False)
+    service.tasks.create_task(neighbours.run())
+    service.tasks.create_task(state.run())
     self.under_way = lambda: intake.in_flight
     self.receiving = intake.begun
+    self.tracing = Tracing(lambda: self.snapshots.current, SystemClock())
     IntakeMeters(intake, self.registry)
     return resumables
 
@@ -135,7 +146,7 @@ async def _look_after(self: Process, resumables: Resumables, left: Left, sink: S
     def is_anothers(taken_by: str) -> bool:
         return taken_by in {f"{node}/{process}" for process in adoption.living}
 
-    expiry = Expiry(resumables, frozenset({TUS}), is_anothers)
+    expiry = Expiry(resumables, frozenset({TUS, SFTP_HELD}), is_anothers)
 
     async def see_to(left: Left) -> None:
         uploads = tuple([one async for one in sink.uploads()])
@@ -170,7 +181,7 @@ def _intake(
             is_admitting=lambda: self.duty.admits,
             free_bytes=keeping.room_bytes,
             in_flight_max=capacity.uploads_for(files),
-            lag_s=lag.p99_s,
+            lag_s=lag.standing_s,
         )
     )
 

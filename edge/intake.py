@@ -81,7 +81,10 @@ class Intake(Mending):
         super().__init__(tools.settling)
         self.tools = tools
         self._taking: dict[Taking, None] = {}
-        self._of_account = Counter[AccountID]()
+        self.of_account = Counter[AccountID]()
+        """How many uploads each account has under way here."""
+        self.elsewhere: Callable[[AccountID], int] = lambda _: 0
+        """Says how many of an account's are under way at the region's other processes."""
         self._is_idle = asyncio.Event()
         self._is_idle.set()
         self._room = 0
@@ -98,11 +101,11 @@ class Intake(Mending):
         """Return the upload that *request* may send, to be entered; raises ``Error`` if refused."""
         return Taking(self, self.admitted(request), request.length)
 
-    def admitted(self, request: Request) -> Admit:
-        """Return what *request* for a new upload may do; raises ``Error`` if it is refused."""
+    def admitted(self, request: Request, *, begins: bool = True) -> Admit:
+        """Return what *request* may do, which *begins* or only asks; raises ``Error`` if not so."""
         snapshot, pepper = self._known()
         decided = self._heard(admit(snapshot, pepper, request, self._load()))
-        self._room -= request.length or 0
+        self._room -= (request.length or 0) if begins else 0
         return decided
 
     def admitted_again(self, request: Request, *, adds: bool, spared: "Taking | None") -> Admit:
@@ -112,7 +115,7 @@ class Intake(Mending):
         that this one shall end, and that needs no place beside it.
         """
         snapshot, pepper = self._known()
-        load = self._load() if spared is None else self._load_without(spared)
+        load = self._load() if spared is None else self._load().without(spared.account)
         decided = self._heard(admit_again(snapshot, pepper, request, load, adds=adds))
         self._room -= request.length or 0
         return decided
@@ -133,16 +136,16 @@ class Intake(Mending):
     def entered(self, taking: "Taking", account: AccountID) -> None:
         """Count *taking* as under way."""
         self._taking[taking] = None
-        self._of_account[account] += 1
+        self.of_account[account] += 1
         self._is_idle.clear()
         self.begun.stir()
 
     def left(self, taking: "Taking", account: AccountID) -> None:
         """Count *taking* no more."""
         del self._taking[taking]
-        self._of_account[account] -= 1
-        if not self._of_account[account]:
-            del self._of_account[account]
+        self.of_account[account] -= 1
+        if not self.of_account[account]:
+            del self.of_account[account]
         if not self._taking:
             self._is_idle.set()
 
@@ -159,23 +162,18 @@ class Intake(Mending):
             raise decided.error()
         return decided
 
-    def _load_without(self, spared: "Taking") -> Load:
-        load = self._load()
-        of_account = Counter(load.of_account)
-        of_account[spared.account] -= 1
-        return replace(load, in_flight=load.in_flight - 1, of_account=of_account)
-
     def _load(self) -> Load:
         tools = self.tools
         return Load(
             is_admitting=tools.is_admitting(),
             in_flight=len(self._taking),
             in_flight_max=tools.in_flight_max,
-            of_account=self._of_account,
+            of_account=self.of_account,
             room_bytes=self._room_bytes(),
             outbox_room_bytes=OUTBOX_BYTES_MAX - tools.outbox.size_bytes,
             lag_s=tools.lag_s(),
             flush_wait_s=tools.outbox.waiting_s,
+            elsewhere=self.elsewhere,
         )
 
     def _room_bytes(self) -> int:
@@ -247,10 +245,11 @@ class Taking:
     async def begin(self, incoming: Incoming) -> UploadID:
         """Make the upload and its segment; returns its id.  Raises ``SinkError``."""
         tools, admitted = self._intake.tools, self._admitted
-        upload = UploadID(self._intake.new_id(Kind.UPLOAD))
+        upload = self._new_upload()
         account = admitted.account
         name = below(admitted.credential.folder, incoming.name)
-        ciphertext = sealed_name.seal(account.name_key, account.id, upload, name)
+        shown = below(admitted.credential.folder, incoming.shown or incoming.name)
+        ciphertext = sealed_name.seal(account.name_key, account.id, upload, shown)
         known = Particulars(
             name=name,
             taken_by=tools.taken_by,
@@ -260,6 +259,7 @@ class Taking:
             digest=incoming.digest,
             metadata=incoming.metadata,
             concat=incoming.concat,
+            is_held=incoming.is_held,
         )
         names, kid = tools.settling.seal(upload, known)
         record = UploadRecord(
@@ -337,6 +337,10 @@ class Taking:
 
     # -- inside ----------------------------------------------------------------------------------
 
+    def _new_upload(self) -> UploadID:
+        """Return the id of the upload that ``begin`` makes."""
+        return UploadID(self._intake.new_id(Kind.UPLOAD))
+
     def _unchecked(self) -> Mapping[str, bytes]:
         """Return the announced digests that only a reader can check; this process saw all bytes."""
         assert self._pump is not None
@@ -375,17 +379,19 @@ class Taking:
         else:  # cancelled, or our own fault: nothing more is awaited here
             self._intake.left_open(self._unsettled(Code.INTERNAL))
 
-    async def _settled(self, code: Code) -> Outcome | None:
+    async def _settled(
+        self, code: Code, state: OutcomeState = OutcomeState.FAILED
+    ) -> Outcome | None:
         if self._pump is not None:
             await self._pump.close()
         self._ended = True
-        return await self._intake.settle(self._unsettled(code))
+        return await self._intake.settle(self._unsettled(code, state))
 
-    def _unsettled(self, code: Code) -> Unsettled:
+    def _unsettled(self, code: Code, state: OutcomeState = OutcomeState.FAILED) -> Unsettled:
         assert self._unborn is not None
         return Unsettled(
             upload=self._unborn.record.upload,
-            fate=Fate(OutcomeState.FAILED, code),
+            fate=Fate(state, code),
             outcome=self._outcome,
             ended_ms=self._intake.tools.clock.now_ms(),
             unborn=self._unborn,

@@ -130,6 +130,8 @@ async def tend(bucket: Bucket, sink: ObjectSink, clock: Clock) -> None:
                 look_s = loop.time() + OBJECT_LOOK_S
                 removed = await sink.remove_orphans(clock)
                 log.fact("sink.orphans_removed", uploads=removed)
+                over = await sink.remove_tombstones(clock)
+                log.fact("sink.tombstones_removed", uploads=over)
         except SinkError as failure:
             if works:
                 log.fact("sink.failing", reason=failure.code)

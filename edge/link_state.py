@@ -96,17 +96,26 @@ class SealingKey:
 
 
 @dataclass(frozen=True, slots=True)
+class VerifyingKey:
+    """A public key that verifies what a region signs: raw Ed25519, named by its ``kid``."""
+
+    kid: str
+    key: bytes
+
+
+@dataclass(frozen=True, slots=True)
 class Held:
     """What a process holds when it says hello: its snapshot's digest, its outbox's beginning.
 
-    And the key that its region opens destinations' secrets with.  The defaults say that it has
-    none of it.
+    And the keys that its region opens destinations' secrets with and signs tickets with.  The
+    defaults say that it has none of it.
     """
 
     snapshot_digest: bytes = b""
     outbox_epoch: str = ""
     outbox_first: int = 0
     destination_key: SealingKey | None = None
+    ticket_key: VerifyingKey | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -155,14 +164,19 @@ class Verb(StrEnum):
     RETRY = "retry"
     CANCEL = "cancel"
     ERASE = "erase"
+    TRACE = "trace"
 
 
 @dataclass(frozen=True, slots=True)
 class Asked:
-    """What a command asks for: to retry a delivery, cancel an upload, erase an account, by id."""
+    """What a command asks for: to retry a delivery, cancel an upload, erase an account, by id.
+
+    Or to trace a credential for ``lasts_s``.
+    """
 
     verb: Verb
     subject: str
+    lasts_s: float | None = None
 
 
 @dataclass(frozen=True, slots=True)

@@ -29,8 +29,10 @@ from edge.link_state import (
     SealingKey,
     Status,
     Terms,
+    VerifyingKey,
 )
 from edge.link_wire import Offer
+from edge.traced import Tracing
 from zentransfer import log
 from zentransfer.clock import Clock
 from zentransfer.errors import Code, Error
@@ -56,13 +58,17 @@ class Cargo:
     """What a stream carries beside its heartbeats: facts out, snapshots in, or neither.
 
     ``destination_key`` is what control shall seal destinations' secrets to; delivery only.
-    ``receiving`` is what an ingest process has to report beside its facts.
+    ``ticket_key`` is what verifies the tickets of the region; ingest only.
+    ``receiving`` is what an ingest process has to report beside its facts, ``tracing`` what its
+    traced sessions say.
     """
 
     outbox: FactSource | None = None
     snapshots: SnapshotReceiver | None = None
     destination_key: SealingKey | None = None
     receiving: ReceivingSource | None = None
+    ticket_key: VerifyingKey | None = None
+    tracing: Tracing | None = None
 
 
 class Owner(Protocol):
@@ -137,8 +143,10 @@ class Talk:
         self._outbox = cargo.outbox
         self._facts = FactSender(cargo.outbox, side.identity.node) if cargo.outbox else None
         self._reporter = Reporter(cargo.receiving) if cargo.receiving else None
+        self._tracing = cargo.tracing
         self._snapshots = cargo.snapshots
         self._destination_key = cargo.destination_key
+        self._ticket_key = cargo.ticket_key
 
     async def live(self, stream: Stream, patience: asyncio.Timeout) -> StreamClosed:
         """Talk until the stream is over and return why; re-arms *patience* with each message."""
@@ -157,6 +165,8 @@ class Talk:
                 tasks = [group.create_task(self._send_all(stream))]
                 if self._facts is not None:
                     tasks.append(group.create_task(self._facts.watch(self._wake.set)))
+                if self._tracing is not None:
+                    tasks.append(group.create_task(self._tracing.watch(self._wake.set)))
                 if self._reporter is not None:
                     tasks.append(group.create_task(self._reporter.watch(self._wake.set)))
                 if self._snapshots is not None:
@@ -199,6 +209,7 @@ class Talk:
             outbox_epoch=outbox.epoch if outbox else "",
             outbox_first=outbox.first_kept if outbox else 0,
             destination_key=self._destination_key,
+            ticket_key=self._ticket_key,
         )
 
     # --- sending ---
@@ -223,7 +234,10 @@ class Talk:
         if report is not None:
             return link_wire.under_way(report)
         batch = self._facts.maybe_batch(now_s) if self._facts else None
-        return None if batch is None else link_wire.facts(batch)
+        if batch is not None:
+            return link_wire.facts(batch)
+        told = self._tracing.maybe_report() if self._tracing else []
+        return link_wire.traced(told) if told else None
 
     async def _until_due(self, now_s: float) -> None:
         self._wake.clear()

@@ -3,6 +3,7 @@
 The rule: a message or a word that a newer control sends and we do not know is passed over.
 """
 
+from collections.abc import Sequence
 from types import MappingProxyType
 from typing import Final
 
@@ -23,7 +24,9 @@ from edge.link_state import (
     Status,
     Terms,
     Verb,
+    VerifyingKey,
 )
+from edge.traced import Told
 from zentransfer import ids
 from zentransfer.errors import Code, Error
 from zentransfer.ids import CommandID, Kind, Region
@@ -68,6 +71,7 @@ _ASKED: Final = MappingProxyType(
         fleet_pb2.COMMAND_KIND_RETRY: (Verb.RETRY, Kind.DELIVERY),
         fleet_pb2.COMMAND_KIND_CANCEL: (Verb.CANCEL, Kind.UPLOAD),
         fleet_pb2.COMMAND_KIND_ERASE: (Verb.ERASE, Kind.ACCOUNT),
+        fleet_pb2.COMMAND_KIND_TRACE: (Verb.TRACE, Kind.CREDENTIAL),
     }
 )
 _ENDED: Final = MappingProxyType(
@@ -105,6 +109,7 @@ def hello(us: Identity, status: Status, now_ms: int, held: Held = NOTHING) -> Co
             clock_ms=now_ms,
             observed=_OBSERVED[status.observed],
             destination_key=_maybe_key(held.destination_key),
+            ticket_key=_maybe_key(held.ticket_key),
         )
     )
 
@@ -141,6 +146,21 @@ def under_way(report: UnderWay) -> ConnectRequest:
     return ConnectRequest(under_way=report)
 
 
+def traced(told: Sequence[Told]) -> ConnectRequest:
+    """Return lines of traced sessions."""
+    lines = [
+        fleet_pb2.TraceLine(
+            credential_id=one.credential,
+            account_id=one.account,
+            session=one.session,
+            at_ms=one.at_ms,
+            sealed_line=types_pb2.Sealed(kid=one.line.kid, ciphertext=one.line.ciphertext),
+        )
+        for one in told
+    ]
+    return ConnectRequest(traced=fleet_pb2.Traced(lines=lines))
+
+
 def kept(offer: Offer) -> ConnectRequest:
     """Return that the version of *offer* is on disk and in force."""
     version = offer.to_version if isinstance(offer, Delta) else offer.version
@@ -170,10 +190,11 @@ def parsed(message: ConnectResponse) -> Terms | Echo | Order | Acked | Offer | N
             return None
 
 
-def _maybe_key(key: SealingKey | None) -> types_pb2.PublicKey | None:
+def _maybe_key(key: SealingKey | VerifyingKey | None) -> types_pb2.PublicKey | None:
     if key is None:
         return None
-    suite = types_pb2.KEY_SUITE_HPKE_X25519
+    seals = isinstance(key, SealingKey)
+    suite = types_pb2.KEY_SUITE_HPKE_X25519 if seals else types_pb2.KEY_SUITE_ED25519
     return types_pb2.PublicKey(kid=key.kid, suite=suite, public_key=key.key)
 
 
@@ -208,7 +229,8 @@ def _maybe_asked(command: fleet_pb2.Command) -> Asked | None:
         return None
     verb, kind = _ASKED[command.kind]
     try:
-        return Asked(verb, ids.parse(kind, command.argument))
+        lasts_s = _seconds(command.expires_in_ms) if verb is Verb.TRACE else None
+        return Asked(verb, ids.parse(kind, command.argument), lasts_s)
     except Error:
         return None
 

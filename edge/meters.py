@@ -1,6 +1,6 @@
-"""What an ingest process counts, for ``/metrics``: how uploads ended, and how many are under way.
+"""What an ingest process counts, for ``/metrics``: how uploads ended, and where new ones went.
 
-The rule: the only label is a word of a closed set, a code or an outcome's state.
+The rule: the only label is a word of a closed set, a code, an outcome's state or a reason.
 """
 
 from collections.abc import Iterator
@@ -9,6 +9,7 @@ from prometheus_client import CollectorRegistry
 from prometheus_client.core import CounterMetricFamily, GaugeMetricFamily, Metric
 from prometheus_client.registry import Collector
 
+from edge.http.handed import Nearest
 from edge.intake import Intake
 
 
@@ -33,3 +34,26 @@ class IntakeMeters(Collector):
         yield GaugeMetricFamily(
             "zt_uploads_in_flight", "Uploads under way", value=self._intake.in_flight
         )
+
+
+class HandingMeters(Collector):
+    """Reads what was decided about new uploads at each scrape."""
+
+    def __init__(self, nearest: Nearest, into: CollectorRegistry) -> None:
+        self._nearest = nearest
+        into.register(self)
+
+    def collect(self) -> Iterator[Metric]:
+        """Yield the metrics of this moment."""
+        ways = CounterMetricFamily(
+            "zt_new_uploads", "New uploads that might have been sent on, by why", labels=["why"]
+        )
+        for why, count in self._nearest.ways.items():
+            ways.add_metric([str(why)], count)
+        yield ways
+        flaws = CounterMetricFamily(
+            "zt_tickets_refused", "Tickets that opened nothing here, by why", labels=["flaw"]
+        )
+        for flaw, count in self._nearest.flaws.items():
+            flaws.add_metric([str(flaw)], count)
+        yield flaws

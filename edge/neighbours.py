@@ -8,29 +8,47 @@ request that can no longer count; and the upload's record is asked before anybod
 import asyncio
 
 from edge.held import HeldUploads
+from edge.intake import Intake
 from edge.record import State
-from edge.region_state import Event, Notice, RegionState
+from edge.region_state import Event, Notice, RegionState, Share, Told
+from edge.shares import Shares
 from edge.sinks.base import Sink, UnknownUpload
 from edge.unfinished import Unfinished
 from zentransfer import log
 from zentransfer.errors import Code, Error
 from zentransfer.ids import UploadID
-from zentransfer.limits import REGION_NOTICES_MAX
+from zentransfer.limits import REGION_NOTICES_MAX, SHARE_PAUSE_S
 
 
 class Neighbours:
     """What one process tells the others of its claims, and does about theirs."""
 
-    def __init__(self, state: RegionState, unfinished: Unfinished, sink: Sink) -> None:
+    def __init__(self, state: RegionState, unfinished: Unfinished, sink: Sink, me: str) -> None:
+        """Tell and hear by *state* as the process *me* of a node, such as ``fr-1/ingest-0``."""
         self._state = state
+        self._shares = Shares(me, asyncio.get_running_loop().time)
+        unfinished.intake.elsewhere = self._shares.of
         self._held: HeldUploads = unfinished.held
         self._sink = sink
         self._heard = asyncio.Queue[Notice](REGION_NOTICES_MAX)
         unfinished.on_claim = self._tell_claim
+        unfinished.on_keep = lambda upload: state.tell(Notice(Event.KEPT, upload, 0))
+        self._unfinished = unfinished
         state.listen(self._hear)
 
     async def run(self) -> None:
-        """End what others took over, for ever."""
+        """End what others took over, and say what is under way here, for ever."""
+        async with asyncio.TaskGroup() as group:
+            group.create_task(self._give_up_for_ever())
+            group.create_task(self._share_for_ever(self._unfinished.intake))
+
+    async def _share_for_ever(self, intake: Intake) -> None:
+        while True:
+            for share in self._shares.news(intake.of_account):
+                self._state.tell(share)
+            await asyncio.sleep(SHARE_PAUSE_S)
+
+    async def _give_up_for_ever(self) -> None:
         while True:
             notice = await self._heard.get()
             try:
@@ -41,7 +59,14 @@ class Neighbours:
     def _tell_claim(self, upload: UploadID, fence: int) -> None:
         self._state.tell(Notice(Event.TAKEN, upload, fence))
 
-    def _hear(self, notice: Notice) -> None:
+    def _hear(self, notice: Told) -> None:
+        if isinstance(notice, Share):
+            self._shares.heard(notice)
+            return
+        if notice.event is Event.CUT:
+            self._held.cuts.note(notice.upload, notice.fence)
+        if notice.event is Event.KEPT:
+            self._unfinished.heard_of(notice.upload)
         if notice.event is not Event.TAKEN or self._heard.full():
             return
         fence = self._held.fence(notice.upload)
@@ -62,5 +87,7 @@ class Neighbours:
         user = self._held.user(notice.upload)
         if user is not None:
             user.cut(Code.SUPERSEDED)
+            self._held.cuts.note(notice.upload, notice.fence)
+            self._state.tell(Notice(Event.CUT, notice.upload, notice.fence))
         elif self._held.is_idle(notice.upload):
             await self._held.forget(notice.upload)

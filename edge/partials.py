@@ -60,7 +60,7 @@ async def partials_of(sink: Sink, record: UploadRecord) -> Partials:
     known: dict[UploadID, UploadRecord | None] = {}
     for partial in record.partials:
         if partial not in known:
-            known[partial] = await _maybe_record(sink, partial)
+            known[partial] = await maybe_record(sink, partial)
     return Partials(record.upload, [known[partial] for partial in record.partials])
 
 
@@ -70,7 +70,7 @@ async def must_be_partials(sink: Sink, account: AccountID, partials: Sequence[Up
     It says the same of what is not there and of what is another account's.
     """
     for partial in dict.fromkeys(partials):
-        record = await _maybe_record(sink, partial)
+        record = await maybe_record(sink, partial)
         if record is None or record.account != account or not record.is_partial:
             raise Error(Code.INVALID, "a partial upload is not there, or is no partial one")
         if record.state not in _OPEN:
@@ -94,7 +94,7 @@ async def destroy(sink: Sink, upload: UploadID) -> None:
 
     To be repeated after a crash or a ``SinkError``: its record names them to the end.
     """
-    record = await _maybe_record(sink, upload)
+    record = await maybe_record(sink, upload)
     if record is not None and record.partials and record.state is not State.DESTROYED:
         was_whole = record.manifest is not None
         await _changed(sink, upload, UploadRecord.destroying)  # nobody reads or joins it any more
@@ -114,7 +114,8 @@ def _maybe_length(record: UploadRecord | None) -> int | None:
     return record.size if record.state is State.PARTIAL else record.length
 
 
-async def _maybe_record(sink: Sink, upload: UploadID) -> UploadRecord | None:
+async def maybe_record(sink: Sink, upload: UploadID) -> UploadRecord | None:
+    """Return the record of *upload*; ``None`` for none.  Raises ``SinkError``."""
     try:
         return (await sink.record(upload)).value
     except UnknownUpload:

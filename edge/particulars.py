@@ -12,6 +12,7 @@ from edge.facts import OutcomeState, SealedName
 from edge.seal.names import open_names, seal_names
 from zentransfer.errors import Code
 from zentransfer.ids import UploadID
+from zentransfer.limits import FTP_RENAME_S
 from zentransfer.sealed_name import FileName
 
 _WORDS: Final = "utf-8"
@@ -33,7 +34,9 @@ class Particulars:
     it, such as ``fr-1/ingest-0``.  ``digest`` is the SHA-256 that its sender announced: it commits
     with that digest or not at all.  ``metadata`` is what its sender gets back as it was sent.
     ``concat`` is what its sender said of the uploads that this one consists of, as it was sent;
-    it holds secret addresses.  ``fate`` is set with an end other than a commit.
+    it holds secret addresses.  ``fate`` is set with an end other than a commit.  ``is_held`` says
+    that the name is a temporary one: for FTP_RENAME_S after its commit the file waits for its last;
+    ``is_withdrawn``, that its sender took it back while it did.
     """
 
     name: FileName
@@ -45,6 +48,15 @@ class Particulars:
     metadata: str = ""
     concat: str = ""
     fate: Fate | None = None
+    is_held: bool = False
+    is_withdrawn: bool = False
+
+    def waits_until_ms(self, ended_ms: int) -> int:
+        """Return until when a file that was committed at *ended_ms* waits for its last name, UTC.
+
+        0 if it does not wait.
+        """
+        return ended_ms + int(FTP_RENAME_S * 1000) if self.is_held else 0
 
 
 def seal_particulars(key: bytes, upload: UploadID, known: Particulars, nonce: bytes) -> bytes:
@@ -72,6 +84,8 @@ def open_particulars(key: bytes, upload: UploadID, sealed: bytes) -> Particulars
         metadata=word("metadata"),
         concat=word("concat"),
         fate=Fate(OutcomeState(word("state")), Code(word("error"))) if "state" in table else None,
+        is_held="held" in table,
+        is_withdrawn="withdrawn" in table,
     )
 
 
@@ -84,6 +98,8 @@ def _table(known: Particulars) -> Mapping[str, bytes]:
         "encoding": known.content_encoding.encode(_WORDS),
         "metadata": known.metadata.encode(_WORDS),
         "concat": known.concat.encode(_WORDS),
+        "held": b"1" if known.is_held else b"",
+        "withdrawn": b"1" if known.is_withdrawn else b"",
     }
     if known.sealed_name is not None:
         table["kid"] = known.sealed_name.kid.encode(_WORDS)

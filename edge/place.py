@@ -22,7 +22,11 @@ OUTBOX_FOLDER: Final = "outbox"
 SNAPSHOT_FOLDER: Final = "snapshot"
 RUN_FOLDER: Final = "run"
 KEYS_FOLDER: Final = "keys"
-FOLDERS: Final = (SINK_FOLDER, OUTBOX_FOLDER, SNAPSHOT_FOLDER, RUN_FOLDER, KEYS_FOLDER)
+SPENT_FOLDER: Final = "spent"
+FOLDERS: Final = (
+    *(SINK_FOLDER, OUTBOX_FOLDER, SNAPSHOT_FOLDER),
+    *(RUN_FOLDER, KEYS_FOLDER, SPENT_FOLDER),
+)
 """What a node's data folder holds; all are made before anything is shut off from a process."""
 
 _LOCK: Final = ".lock"

@@ -24,19 +24,30 @@ from edge.lane import Lane
 from edge.link import Cargo, Link
 from edge.link_facts import ReceivingSource, oldest_ms
 from edge.link_snapshot import SnapshotReceiver
-from edge.link_state import Asked, Desired, Identity, Observed, SealingKey, Status
+from edge.link_state import (
+    Asked,
+    Desired,
+    Identity,
+    Observed,
+    SealingKey,
+    Status,
+    Verb,
+    VerifyingKey,
+)
 from edge.outbox import Outbox, open_outbox
 from edge.place import FOLDERS, Left, Place
+from edge.region_state import RegionState
 from edge.settings import EdgeSettings
 from edge.sinks.base import Sink
 from edge.snapshot_file import SnapshotFile, open_snapshot_file
+from edge.traced import Tracing
 from zentransfer import fronted, health, ids, metrics, rpc
 from zentransfer.clock import SystemClock
 from zentransfer.disk import RealDisk
 from zentransfer.errors import Code, Error
 from zentransfer.fronted import Front
 from zentransfer.health import Health
-from zentransfer.ids import EpochID, IdMaker, Kind, ProcessName
+from zentransfer.ids import CredentialID, EpochID, IdMaker, Kind, ProcessName
 from zentransfer.limits import LINK_FETCH_S, LISTEN_BACKLOG
 from zentransfer.rpc_stream import Dialler
 from zentransfer.service import CannotStart, Service, Stage
@@ -72,8 +83,14 @@ class Process:
         """Says how many uploads or deliveries this process is at."""
         self.destination_key: SealingKey | None = None
         """What control shall seal destinations' secrets to; a process that opens them says it."""
+        self.ticket_key: VerifyingKey | None = None
+        """What verifies the region's tickets; a process that signs them says it."""
+        self.region_state: RegionState | None = None
+        """The way to the region's other processes, where there is one."""
         self.receiving: ReceivingSource | None = None
         """Says what uploads this process is taking, for their owners to see."""
+        self.tracing: Tracing | None = None
+        """Tells what sessions say whose owners asked to see it."""
         self.health = Health()
         self.duty = Duty(asyncio.get_running_loop().time)
         self.registry = metrics.registry()
@@ -109,7 +126,14 @@ class Process:
     @property
     def cargo(self) -> Cargo:
         """Return what the stream to control carries; there from :meth:`start` on."""
-        return Cargo(self.outbox, self._receiver, self.destination_key, self.receiving)
+        return Cargo(
+            outbox=self.outbox,
+            snapshots=self._receiver,
+            destination_key=self.destination_key,
+            receiving=self.receiving,
+            ticket_key=self.ticket_key,
+            tracing=self.tracing,
+        )
 
     def status(self) -> Status:
         """Return what the next heartbeat says."""
@@ -131,7 +155,13 @@ class Process:
             self.link.changed()
 
     async def act(self, asked: Asked, /) -> None:
-        """Refuse what control asks of a delivery, upload or account; delivery knows better."""
+        """Trace a credential; refuse what is asked of a delivery, upload or account.
+
+        Delivery knows better.
+        """
+        if asked.verb is Verb.TRACE and self.tracing is not None:
+            self.tracing.open(CredentialID(asked.subject), asked.lasts_s)
+            return
         raise Error(Code.METHOD_NOT_ALLOWED, f"this process does not {asked.verb}")
 
     def make_folders(self) -> None:

@@ -132,6 +132,11 @@ class UploadRecord:
     partials: tuple[UploadID, ...] = ()
 
     @property
+    def last_heard_ms(self) -> int:
+        """When its sender was last heard of, UTC: it began it, sent bytes of it, or ended it."""
+        return max(self.created_ms, self.heard_ms, self.ending.ended_ms)
+
+    @property
     def next_number(self) -> int:
         """The number of the segment that comes next."""
         return self.segments[-1].number + 1 if self.segments else 1

@@ -1,8 +1,9 @@
-"""Makes a region's keys, once; the program ``python -m edge keys``, run before the others."""
+"""Makes a node's keys and its own certificate; ``python -m edge keys``, run before the others."""
 
 import os
 from datetime import UTC, datetime
 
+from edge.own_certificate import make_certificate
 from edge.private_keys import make_region_keys
 from edge.settings import EdgeSettings
 from zentransfer.clock import SystemClock
@@ -15,9 +16,11 @@ FOLDER = "keys"
 async def make_keys(settings: EdgeSettings) -> None:
     """Make the keys of the region in the data folder unless they are there; durable on return.
 
-    The id of a key is its region and month.  Raises :class:`CannotStart`.
+    And the certificate that the settings name, if it lies there too.  The id of a key is its
+    region and month.  Raises :class:`CannotStart`.
     """
-    month = datetime.fromtimestamp(SystemClock().now_ms() / 1000, UTC).strftime("%Y-%m")
+    now_ms = SystemClock().now_ms()
+    month = datetime.fromtimestamp(now_ms / 1000, UTC).strftime("%Y-%m")
     folder = settings.data_dir / FOLDER
     try:
         folder.mkdir(mode=0o700, parents=True, exist_ok=True)
@@ -25,6 +28,7 @@ async def make_keys(settings: EdgeSettings) -> None:
         try:
             kid = f"{settings.region}-{month}"
             await make_region_keys(disk, settings.region, kid, os.urandom)
+            await make_certificate(settings.tls, settings.data_dir, settings.node, now_ms)
         finally:
             disk.close()
     except OSError as exc:

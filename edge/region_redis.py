@@ -8,7 +8,7 @@ import asyncio
 from collections import deque
 from collections.abc import AsyncGenerator
 from contextlib import asynccontextmanager
-from random import Random, SystemRandom
+from random import Random
 from typing import Any, Final, cast
 
 from redis.asyncio import Redis
@@ -16,8 +16,7 @@ from redis.asyncio.retry import Retry
 from redis.backoff import NoBackoff
 from redis.exceptions import RedisError
 
-from edge.region_state import Hear, Notice, maybe_notice, packed
-from edge.settings import EdgeSettings
+from edge.region_state import Hear, Told, maybe_notice, packed
 from zentransfer.ids import Region
 from zentransfer.limits import (
     REGION_BATCH_MAX,
@@ -29,14 +28,6 @@ from zentransfer.limits import (
 )
 
 _AWAY: Final = (RedisError, OSError, TimeoutError)
-
-
-def maybe_region_state(settings: EdgeSettings) -> "RedisRegionState | None":
-    """Return the way to the region's other processes that *settings* name, if they name one."""
-    url = settings.neighbours.redis
-    if url is None:
-        return None
-    return RedisRegionState(url.get_secret_value(), settings.region, SystemRandom())
 
 
 class RedisRegionState:
@@ -52,14 +43,15 @@ class RedisRegionState:
         self._channel = f"zentransfer:{region}"
         self._random = random
         self._hears: list[Hear] = []
-        self._waiting = deque[Notice](maxlen=REGION_NOTICES_MAX)  # the oldest goes: it is stale
+        self._waiting = deque[Told](maxlen=REGION_NOTICES_MAX)  # the oldest goes: it is stale
         self._has_more = asyncio.Event()
         self._is_listening = False
         self._is_telling = False
+        self._asked: Redis | None = None  # the client for questions, while it is linked
 
-    def tell(self, notice: Notice) -> None:
+    def tell(self, told: Told) -> None:
         """Tell the others; never waits and never fails."""
-        self._waiting.append(notice)
+        self._waiting.append(told)
         self._has_more.set()
 
     def listen(self, hear: Hear) -> None:
@@ -70,6 +62,19 @@ class RedisRegionState:
         """Say whether notices are carried; without them takeovers and deliveries are slower."""
         is_well = self._is_listening and self._is_telling
         return is_well, "linked" if is_well else "away: other nodes hear late of takeovers"
+
+    async def is_first(self, nonce: bytes, for_s: float) -> bool | None:
+        """Say whether nobody in the region asked this before; ``None`` while the server is away."""
+        client = self._asked
+        if client is None:
+            return None
+        key = f"{self._channel}:spent:{nonce.hex()}"
+        try:
+            async with asyncio.timeout(REGION_DIAL_S):
+                put = await cast("Any", client).set(key, b"1", nx=True, px=int(for_s * 1000))
+        except _AWAY:
+            return None
+        return put is not None
 
     async def run(self) -> None:
         """Carry notices until cancelled; a server that is away is dialled again and again."""
@@ -121,16 +126,22 @@ class RedisRegionState:
 
     async def _tell_all(self, client: "Redis") -> None:
         await cast("Any", client).ping()
-        self._is_telling = True
-        while True:
-            await self._has_more.wait()
-            self._has_more.clear()
-            while self._waiting:
-                count = min(len(self._waiting), REGION_BATCH_MAX)
-                together = cast("Any", client.pipeline(transaction=False))
-                for _ in range(count):
-                    together.publish(self._channel, packed(self._waiting.popleft()))
-                await together.execute()
+        self._is_telling, self._asked = True, client
+        try:
+            while True:
+                await self._has_more.wait()
+                self._has_more.clear()
+                while self._waiting:
+                    await self._tell_some(client)
+        finally:
+            self._asked = None
+
+    async def _tell_some(self, client: "Redis") -> None:
+        count = min(len(self._waiting), REGION_BATCH_MAX)
+        together = cast("Any", client.pipeline(transaction=False))
+        for _ in range(count):
+            together.publish(self._channel, packed(self._waiting.popleft()))
+        await together.execute()
 
     @asynccontextmanager
     async def _dialled(self) -> "AsyncGenerator[Redis, None]":

@@ -1,10 +1,11 @@
-"""What the processes of a region tell each other at once: who took an upload, and what is whole.
+"""What a region's processes tell each other at once: what was taken, is whole, or is spent.
 
 The rule: **a notice is a hint**.  It may be lost, doubled, late or forged: the upload record says
 what is so, and whoever hears a notice looks there.  So the loss of all of them costs time and
-nothing else, and a region of one process needs none.
+nothing else, and a region of one process needs none.  What is spent is asked, and may go unheard.
 """
 
+import asyncio
 from collections.abc import Callable
 from dataclasses import dataclass
 from enum import StrEnum
@@ -12,9 +13,10 @@ from typing import Final, Protocol
 
 from edge.seal.packing import pack, unpack
 from zentransfer.errors import Error
-from zentransfer.ids import Kind, UploadID, parse
+from zentransfer.ids import AccountID, Kind, UploadID, parse
 
 _CHARS_MAX: Final = 64
+_SHARE: Final = "share"
 
 
 class Event(StrEnum):
@@ -22,6 +24,10 @@ class Event(StrEnum):
 
     TAKEN = "taken"
     WHOLE = "whole"
+    CUT = "cut"
+    """A claim ended a request that another process had for it."""
+    KEPT = "kept"
+    """It was cut, and its sender knows it by no address but its name."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -33,18 +39,35 @@ class Notice:
     fence: int
 
 
-Hear = Callable[[Notice], None]
+@dataclass(frozen=True, slots=True)
+class Share:
+    """How many uploads of *account* are under way at *process*, such as ``fr-1/ingest-0``."""
+
+    process: str
+    account: AccountID
+    count: int
+
+
+Told = Notice | Share
+Hear = Callable[[Told], None]
 
 
 class RegionState(Protocol):
     """The way to the other processes of the region."""
 
-    def tell(self, notice: Notice) -> None:
+    def tell(self, told: Told) -> None:
         """Tell the others; never waits and never fails."""
         ...
 
     def listen(self, hear: Hear) -> None:
         """Call *hear* with what others tell, from now on; perhaps with one's own words too."""
+        ...
+
+    async def is_first(self, nonce: bytes, for_s: float) -> bool | None:
+        """Say whether nobody in the region asked this before, which is remembered for *for_s*.
+
+        ``None``: nobody can tell now.  It never fails, and waits no longer than REGION_DIAL_S.
+        """
         ...
 
     async def run(self) -> None:
@@ -61,10 +84,11 @@ class MemoryRegion:
 
     def __init__(self) -> None:
         self._processes: list[MemoryRegionState] = []
+        self._spent: set[bytes] = set()
 
     def process(self) -> "MemoryRegionState":
         """Return the way of one more process."""
-        made = MemoryRegionState(self._processes)
+        made = MemoryRegionState(self._processes, self._spent)
         self._processes.append(made)
         return made
 
@@ -72,24 +96,33 @@ class MemoryRegion:
 class MemoryRegionState:
     """A :class:`RegionState` within one loop, where nothing is lost."""
 
-    def __init__(self, processes: "list[MemoryRegionState]") -> None:
+    def __init__(self, processes: "list[MemoryRegionState]", spent: set[bytes]) -> None:
         self._processes = processes
+        self._spent = spent
         self._hears: list[Hear] = []
 
-    def tell(self, notice: Notice) -> None:
+    def tell(self, told: Told) -> None:
         """Tell the others, at once."""
         for other in self._processes:
             if other is not self:
-                other.heard(notice)
+                other.heard(told)
 
     def listen(self, hear: Hear) -> None:
         """Call *hear* with what others tell."""
         self._hears.append(hear)
 
-    def heard(self, notice: Notice) -> None:
-        """Take *notice* in."""
+    def heard(self, told: Told) -> None:
+        """Take *told* in."""
         for hear in self._hears:
-            hear(notice)
+            hear(told)
+
+    async def is_first(self, nonce: bytes, for_s: float) -> bool | None:
+        """Say whether nobody asked this before; remembered until *for_s* have gone by."""
+        if nonce in self._spent:
+            return False
+        self._spent.add(nonce)
+        asyncio.get_running_loop().call_later(for_s, self._spent.discard, nonce)
+        return True
 
     async def run(self) -> None:
         """Do nothing: a call carries each notice."""
@@ -99,15 +132,21 @@ class MemoryRegionState:
         return True, "in this process"
 
 
-def packed(notice: Notice) -> bytes:
-    """Return *notice* as it travels."""
-    return pack({"event": notice.event.value, "upload": notice.upload, "fence": notice.fence})
+def packed(told: Told) -> bytes:
+    """Return *told* as it travels."""
+    if isinstance(told, Share):
+        who = {"process": told.process, "account": told.account}
+        return pack({"event": _SHARE, **who, "count": told.count})
+    return pack({"event": told.event.value, "upload": told.upload, "fence": told.fence})
 
 
-def maybe_notice(data: bytes) -> Notice | None:
-    """Return the notice in *data*; ``None`` for anything that is none."""
+def maybe_notice(data: bytes) -> Told | None:
+    """Return what is told in *data*; ``None`` for anything else."""
     try:
         told = unpack(data)
+        if told.text("event", _CHARS_MAX) == _SHARE:
+            account = AccountID(parse(Kind.ACCOUNT, told.text("account", _CHARS_MAX)))
+            return Share(told.text("process", _CHARS_MAX), account, told.number("count"))
         upload = parse(Kind.UPLOAD, told.text("upload", _CHARS_MAX))
         event = Event(told.text("event", _CHARS_MAX))
         return Notice(event, UploadID(upload), told.number("fence"))

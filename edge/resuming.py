@@ -10,13 +10,13 @@ from collections.abc import Mapping
 from types import TracebackType
 from typing import Final
 
-from edge.attaching import Attaching, Wanted
+from edge.attaching import Wanted
 from edge.checks import Check
 from edge.facts import Outcome, OutcomeState
 from edge.held import Segment
 from edge.incoming import Incoming
+from edge.joining import Joining
 from edge.pace import Patience
-from edge.partials import claim_partials, must_be_partials, partials_of
 from edge.particulars import Fate, Particulars
 from edge.pump import Source
 from edge.record import State
@@ -34,7 +34,7 @@ _FATAL: Final = (Code.CHECKSUM_MISMATCH, Code.TOO_LARGE)
 """What no further byte, and no further request, makes right at a commit."""
 
 
-class Resuming(Attaching):
+class Resuming(Joining):
     """One request for an upload that outlives it: ``begin`` it, or enter it where it stands.
 
     Leaving the ``with`` without a commit keeps what came, once the address was told.
@@ -124,10 +124,13 @@ class Resuming(Attaching):
     def expires_ms(self) -> int | None:
         """When it expires if no byte comes (UTC milliseconds); ``None`` if it is whole.
 
-        A partial expires all the same, for as long as it has no final.
+        That is so long after its last byte, however often it was looked at since.  A partial
+        expires all the same, for as long as it has no final.
         """
-        is_over = (self._ended or self._whole is not None) and not self.is_partial
-        return None if is_over else self._intake.tools.clock.now_ms() + int(UNFINISHED_S * 1000)
+        is_over = self._ended or self._whole is not None
+        if is_over and (not self.is_partial or (self._whole is not None and self._whole.finals)):
+            return None
+        return self._heard_ms + int(UNFINISHED_S * 1000)
 
     def expect(self, offset: int) -> None:
         """Agree that the next byte is *offset*; raises ``OffsetMismatch``."""
@@ -153,21 +156,19 @@ class Resuming(Attaching):
     async def begin(self, incoming: Incoming) -> UploadID:
         """Make the upload; nobody may be told of it before ``keep`` or ``commit`` returned.
 
-        Raises ``Error`` too: INVALID for partials that are not there, TOO_LARGE for all of them.
+        One that consists of others is begun once: asked for again, it is the same.  Then it raises
+        ``Error`` too: INVALID for partials that are not there, TOO_LARGE for all of them, LOCKED.
         """
-        sink = self._intake.tools.sink
-        await must_be_partials(sink, self.account, incoming.partials)
+        if incoming.partials:
+            return await self._join(incoming)
         upload = await super().begin(incoming)
         unborn = self._begun()
+        self._heard_ms = unborn.record.created_ms
         held = self._uploads.held.of(upload)
         held.segment = Segment(unborn, self._pumped())
         await held.take(self)
         self._held = held
         self._uploads.began(upload, self.account)
-        if incoming.partials:
-            await claim_partials(sink, unborn.record)
-            self._found_partials = await partials_of(sink, unborn.record)
-            self._must_fit(self._found_partials.length)
         return upload
 
     async def receive(self, source: Source, patience: Patience, check: Check | None = None) -> None:
@@ -194,12 +195,16 @@ class Resuming(Attaching):
         Raises ``Fenced``, ``SinkError``: then the next request finds out what is durable.
         """
         if self._whole is None:
+            pump, now_ms = self._pumped(), self._intake.tools.clock.now_ms()
+            has_come = pump.written != self._noted  # a request without bytes keeps nothing alive
             try:
-                await self._pumped().flush(mark=True, now_ms=self._intake.tools.clock.now_ms())
+                await pump.flush(mark=True, now_ms=now_ms if has_come else 0)
             except BaseException:
                 await self.drop()
                 raise
             self._is_told = True
+            if has_come:
+                self._heard_ms, self._noted = now_ms, pump.written
         return self.offset
 
     async def commit(self) -> Outcome:
@@ -222,6 +227,7 @@ class Resuming(Attaching):
                     self._uploads.ended(self.upload)
                 await self.drop()
         self._uploads.was_told(self.upload)
+        self._heard_ms = outcome.ended_ms
         if pump.upload.state is not UploadState.COMMITTED:  # it was found out to be whole
             self._whole = (await self._intake.tools.sink.record(self.upload)).value
         return outcome
@@ -254,7 +260,7 @@ class Resuming(Attaching):
 
     async def _keep_if_possible(self) -> None:
         is_over = self._held is None or self._held.segment is None
-        if is_over or self._pump is None or not self._pump.has_unflushed:
+        if is_over or self._pump is None or self._pump.written == self._noted:
             return
         try:
             await self.keep()
@@ -289,10 +295,6 @@ class Resuming(Attaching):
             return ()
         self._must_fit(self._found_partials.length)
         return self._found_partials.places()
-
-    def _must_fit(self, length: int | None) -> None:
-        if length is not None and length > self._admitted.size_max:
-            raise Error(Code.TOO_LARGE)
 
     async def _is_destroyed(self) -> bool:
         record = (await self._intake.tools.sink.record(self.upload)).value

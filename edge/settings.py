@@ -9,6 +9,9 @@ from urllib.parse import urlsplit
 from pydantic import Field, SecretStr, field_validator, model_validator
 from pydantic_settings import SettingsConfigDict
 
+from edge.ftp.addresses import Peer
+from edge.ftp.security import Reuse
+from edge.ftp.settings import Ftp, Ftps
 from geo.settings import Route
 from zentransfer.fronted import Front
 from zentransfer.ids import NodeID, Region, region_of
@@ -48,27 +51,11 @@ class Https(Group):
     )
 
 
-class Ftp(Group):
-    """The FTP door: its listener, and where it takes data connections."""
+class Sftp(Group):
+    """The SFTP door's listener; its host keys lie in the node's data folder."""
 
     host: str = Field(default="127.0.0.1", description="address to listen on")
-    port: int = Field(default=8121, ge=0, le=65535, description="TCP port; 0 takes a free one")
-    public_host: str | None = Field(
-        default=None,
-        description="IPv4 address that clients are told for data; default: where they came in",
-    )
-    passive_first: int = Field(
-        default=10_000, ge=1024, le=65535, description="first port of data connections"
-    )
-    passive_last: int = Field(
-        default=10_999, ge=1024, le=65535, description="last port of data connections"
-    )
-
-    @model_validator(mode="after")
-    def _has_ports(self) -> Self:
-        if self.passive_last < self.passive_first:
-            raise ValueError("passive_last must not be below passive_first")
-        return self
+    port: int = Field(default=0, ge=0, le=65535, description="TCP port; 0: no SFTP here")
 
 
 class Metrics(Group):
@@ -244,6 +231,8 @@ class EdgeSettings(PlaneSettings):
     https: Https = Field(default_factory=Https, description="the HTTP door by TLS")
     tls: Tls = Field(default_factory=Tls, description="the certificate of the doors")
     ftp: Ftp = Field(default_factory=Ftp, description="the FTP door")
+    ftps: Ftps = Field(default_factory=Ftps, description="the FTP door by TLS")
+    sftp: Sftp = Field(default_factory=Sftp, description="the SFTP door")
     metrics: Metrics = Field(default_factory=Metrics, description="the metrics listener")
     sink: Sink = Field(default_factory=Sink, description="where sealed content is kept")
     delivery: Delivery = Field(default_factory=Delivery, description="deliveries")
@@ -263,6 +252,28 @@ class EdgeSettings(PlaneSettings):
     def _has_a_certificate(self) -> Self:
         if self.https.port is not None and self.tls.certificate_file is None:
             raise ValueError("https.port needs tls.certificate_file and tls.key_file")
+        return self
+
+    @model_validator(mode="after")
+    def _has_a_certificate_for_ftp(self) -> Self:
+        needs = {
+            "ftps.port": self.ftps.port is not None,
+            "ftps.legacy_port": self.ftps.legacy_port is not None,
+            "ftp.tls_required": self.ftp.tls_required,
+        }
+        has_none = self.tls.certificate_file is None and self.ftps.tls.certificate_file is None
+        wanting = [name for name, is_set in needs.items() if is_set]
+        if has_none and wanting:
+            raise ValueError(f"{wanting[0]} needs tls.certificate_file and tls.key_file")
+        return self
+
+    @model_validator(mode="after")
+    def _trusts_no_session_alone(self) -> Self:
+        if self.ftp.data_peer is Peer.ANY and self.ftps.session_reuse is Reuse.REQUIRED:
+            raise ValueError(
+                "ftps.session_reuse = required does not protect ftp.data_peer = any: whose TLS "
+                "session a data connection continues cannot be told; leave session_reuse off"
+            )
         return self
 
     @model_validator(mode="after")

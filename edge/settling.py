@@ -113,6 +113,8 @@ class Settling:
         ``SinkError`` and what :meth:`tell` raises.  Then comes :meth:`tell_gone`.
         """
         record = await self._ended(one)
+        if record is not None and record.state is State.RECEIVING:
+            return None  # another process took it over and goes on with it
         if record is None or (record.state is State.DESTROYED and record.ending.outcome is None):
             return await self._settle_unborn(one)
         if record.state is State.DESTROYED:
@@ -123,6 +125,36 @@ class Settling:
         if record.manifest is None or (record.is_partial and record.state is State.DESTROYING):
             await destroy(self._sink, one.upload)
         return outcome
+
+    async def named(self, upload: UploadID, name: FileName) -> bool:
+        """Give *upload*, which waits for it, its last *name*, and let it be delivered.
+
+        Returns whether it still waited; durable.  Raises ``Conflict``, ``SinkError``.
+        """
+        return await self._released(upload, lambda known: replace(known, name=name))
+
+    async def withdrawn(self, upload: UploadID) -> bool:
+        """Let *upload*, which waits for its last name, be delivered nowhere; as :meth:`named`."""
+        return await self._released(upload, lambda known: replace(known, is_withdrawn=True))
+
+    async def _released(
+        self, upload: UploadID, change: Callable[[Particulars], Particulars]
+    ) -> bool:
+        for _ in range(_CONFLICTS_MAX):
+            try:
+                found = await self._sink.record(upload)
+            except UnknownUpload:
+                return False
+            record, known = found.value, self.open(found.value)
+            waits_until_ms = known.waits_until_ms(record.ending.ended_ms)
+            if record.state is not State.COMMITTED or self._clock.now_ms() >= waits_until_ms:
+                return False
+            sealed, kid = self.seal(upload, replace(change(known), is_held=False))
+            with suppress(Conflict):
+                await self._sink.change(upload, found.version, record.named(sealed, kid))
+                self._wake(upload)
+                return True
+        raise Conflict
 
     async def _settle_unborn(self, one: Unsettled) -> Outcome | None:
         """Let nothing of an upload without a record ever look whole; then tell, if it was ours.
@@ -173,14 +205,17 @@ class Settling:
         raise Conflict
 
     async def _ended(self, one: Unsettled) -> UploadRecord | None:
-        """Return the record with an end in it, durable; ``None`` if there is no record."""
+        """Return the record with an end in it, durable; ``None`` if there is no record.
+
+        One that another process claimed since is returned as it is, without an end.
+        """
         for _ in range(_CONFLICTS_MAX):
             try:
                 found = await self._sink.record(one.upload)
             except UnknownUpload:
                 return None
             record = found.value
-            if not _lacks_end(record):
+            if not _lacks_end(record) or _is_anothers(record, one):
                 return record
             with suppress(Conflict):
                 to = self._stamped(record, one)
@@ -208,6 +243,12 @@ def _lacks_end(record: UploadRecord) -> bool:
     return (
         is_open or is_spare or (is_going and record.account != "" and record.ending.outcome is None)
     )
+
+
+def _is_anothers(record: UploadRecord, one: Unsettled) -> bool:
+    """Say whether *record* is open under a newer fence than that of who wants the end *one*."""
+    is_newer = one.unborn is not None and record.fence > one.unborn.record.fence
+    return is_newer and record.state is State.RECEIVING
 
 
 def _ending(one: Unsettled) -> Ending:

@@ -35,6 +35,7 @@ class Entity(StrEnum):
     CREDENTIAL = "credential"
     WORKFLOW = "workflow"
     DESTINATION = "destination"
+    TICKET_KEY = "ticket_key"
 
 
 class AccountState(StrEnum):
@@ -197,7 +198,18 @@ class DestinationEntry:
     secret: bytes = field(default=b"", repr=False)
 
 
-Entry = Knob | AccountEntry | CredentialEntry | WorkflowEntry | DestinationEntry
+@dataclass(frozen=True, slots=True)
+class TicketKeyEntry:
+    """What verifies tickets that nodes of ``region`` sign: raw Ed25519, its kid, its time (UTC)."""
+
+    id: str
+    region: Region
+    key: bytes
+    not_before_ms: int = 0
+    not_after_ms: int | None = None
+
+
+Entry = Knob | AccountEntry | CredentialEntry | WorkflowEntry | DestinationEntry | TicketKeyEntry
 Key = tuple[Entity, str]
 Content = Mapping[Key, Entry]
 
@@ -208,6 +220,7 @@ _ENTITY: Final[Mapping[type[Entry], Entity]] = MappingProxyType(
         CredentialEntry: Entity.CREDENTIAL,
         WorkflowEntry: Entity.WORKFLOW,
         DestinationEntry: Entity.DESTINATION,
+        TicketKeyEntry: Entity.TICKET_KEY,
     }
 )
 
@@ -264,6 +277,10 @@ class Snapshot:
     def maybe_destination(self, wanted: DestinationID) -> DestinationEntry | None:
         """Return a destination, or ``None``."""
         return self._maybe((Entity.DESTINATION, wanted), DestinationEntry)
+
+    def maybe_ticket_key(self, kid: str) -> TicketKeyEntry | None:
+        """Return what verifies the tickets of the key *kid*, or ``None``."""
+        return self._maybe((Entity.TICKET_KEY, kid), TicketKeyEntry)
 
     def knob(self, name: str, default: int) -> int:
         """Return the value of a knob, *default* where control does not turn it."""

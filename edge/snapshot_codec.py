@@ -23,6 +23,7 @@ from edge.snapshot import (
     Limits,
     Rule,
     Snapshot,
+    TicketKeyEntry,
     WorkflowEntry,
     snapshot_of,
 )
@@ -72,6 +73,9 @@ def pack_snapshot(snapshot: Snapshot) -> bytes:
                 _packed_destination(one) for one in entries if isinstance(one, DestinationEntry)
             ],
             "past": _packed_workflows(snapshot.past),
+            "ticket_keys": [
+                _packed_ticket_key(one) for one in entries if isinstance(one, TicketKeyEntry)
+            ],
         }
     )
 
@@ -107,6 +111,8 @@ def _entries(fields: Fields) -> list[Entry]:
     entries += map(_credential, rows("credentials"))
     entries += map(_workflow, rows("workflows"))
     entries += map(_destination, rows("destinations"))
+    if fields.has("ticket_keys"):  # a snapshot of an older release has none
+        entries += map(_ticket_key, rows("ticket_keys"))
     return entries
 
 
@@ -242,6 +248,20 @@ def _destination(row: Fields) -> DestinationEntry:
         store_region=_word(row, "7"),
         secret_kid=_word(row, "8"),
         secret=row.data("9", DESTINATION_SECRET_BYTES_MAX),
+    )
+
+
+def _packed_ticket_key(one: TicketKeyEntry) -> list[Packable]:
+    return [one.id, one.region, one.key, one.not_before_ms, one.not_after_ms]
+
+
+def _ticket_key(row: Fields) -> TicketKeyEntry:
+    return TicketKeyEntry(
+        id=_word(row, "0"),
+        region=Region(_word(row, "1")),
+        key=row.data("2", _KEY_BYTES),
+        not_before_ms=row.number("3"),
+        not_after_ms=row.number("4") if row.has("4") else None,
     )
 
 

@@ -28,6 +28,7 @@ from edge.snapshot import (
     Limits,
     Rule,
     Snapshot,
+    TicketKeyEntry,
     WorkflowEntry,
     snapshot_of,
 )
@@ -121,6 +122,7 @@ def _entries(message: snapshot_pb2.Snapshot) -> list[Entry]:
     entries += _known(message.credentials, _credential)
     entries += _known(message.workflows, _workflow)
     entries += _known(message.destinations, _destination)
+    entries += _known(message.ticket_keys, _ticket_key)
     return entries
 
 
@@ -211,6 +213,18 @@ def _destination(message: snapshot_pb2.Destination) -> DestinationEntry:
     )
 
 
+def _ticket_key(message: snapshot_pb2.TicketKey) -> TicketKeyEntry:
+    if message.key.suite != types_pb2.KEY_SUITE_ED25519:
+        raise KeyError(message.key.suite)  # a suite of a newer release
+    return TicketKeyEntry(
+        id=message.key.kid,
+        region=_REGION[message.region],
+        key=message.key.public_key,
+        not_before_ms=message.not_before_ms,
+        not_after_ms=message.not_after_ms or None,
+    )
+
+
 def _ids(names: Iterable[str]) -> tuple[DestinationID, ...]:
     return tuple(DestinationID(ids.parse(Kind.DESTINATION, name)) for name in names)
 
@@ -222,5 +236,6 @@ _PUTS: Final[Mapping[str, Callable[..., Entry]]] = MappingProxyType(
         "credential": _credential,
         "workflow": _workflow,
         "destination": _destination,
+        "ticket_key": _ticket_key,
     }
 )

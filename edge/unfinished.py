@@ -18,6 +18,7 @@ from zentransfer.errors import Code, Error
 from zentransfer.ids import AccountID, UploadID
 from zentransfer.limits import (
     ADMISSION_RETRY_AFTER_S,
+    FTP_CANDIDATES_MAX,
     UNFINISHED_MAX,
     UNFINISHED_PER_ACCOUNT_MAX,
     UPLOADS_TOLD_KEPT,
@@ -32,6 +33,10 @@ class Unfinished:
         self.held = HeldUploads()
         self.on_claim: Callable[[UploadID, int], None] = lambda upload, fence: None
         """Hears of each upload that this process claims, and the fence."""
+        self.on_keep: Callable[[UploadID], None] = lambda upload: None
+        """Hears of each upload that a sender without an address for it may go on with."""
+        self.elsewhere = OrderedDict[UploadID, None]()
+        """Such uploads of the region's other processes, as far as this one was told."""
         self._accounts: dict[UploadID, AccountID] = {}
         self._of_account = Counter[AccountID]()
         self._told = OrderedDict[UploadID, None]()
@@ -69,6 +74,18 @@ class Unfinished:
             self._of_account[account] -= 1
             if not self._of_account[account]:
                 del self._of_account[account]
+
+    def of(self, account: AccountID) -> list[UploadID]:
+        """Return the unfinished uploads of *account*."""
+        if not self._of_account[account]:
+            return []
+        return [upload for upload, whose in self._accounts.items() if whose == account]
+
+    def heard_of(self, upload: UploadID) -> None:
+        """Take note of an upload that was kept elsewhere; the oldest goes when there are many."""
+        self.elsewhere[upload] = None
+        if len(self.elsewhere) > FTP_CANDIDATES_MAX:
+            self.elsewhere.popitem(last=False)
 
     async def tell(self, record: UploadRecord) -> Outcome:
         """Return the outcome of a committed upload, told by now; raises as ``Intake.tell``.

@@ -29,6 +29,14 @@ class Route(Group):
     http: dict[Region, str] = Field(
         default=_HTTP, description="URL of the HTTP door of each region"
     )
+    entry: tuple[str, ...] = Field(
+        default=(),
+        description="names (host or host:port) of all regions; from there to the nearest one",
+    )
+    spill: bool = Field(
+        default=False,
+        description="a loaded region sends new uploads on to the next, on its own name too",
+    )
     ftp: dict[Region, str] = Field(
         default=_FTP, description="host:port of each region's FTP door, where there is one"
     )

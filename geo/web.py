@@ -13,8 +13,9 @@ from typing import Final
 from aiohttp import web
 
 from geo.answer import Doors, answer
-from geo.choose import choose
+from geo.choose import Choice, choose
 from geo.health import ALL_UP, Health
+from geo.load import IDLE, Load
 from geo.mmdb import DatabaseError, Locator, open_database
 from geo.network import Address, network_of, parse
 from geo.region import Region
@@ -51,19 +52,23 @@ class Router:
         400 for a lab's address that is none.
         """
         try:
-            address = self._address(request)
+            choice = self.choice(request, pin)
         except Error as wrong:
             return _json(problem(wrong), wrong.reply.http, "application/problem+json")
-        locator = self.locator
-        choice = choose(
+        sources = () if self.locator is None else self.locator.sources
+        lines = sorted({source.attribution for source in sources if source.attribution})
+        return _json(answer(choice, self.doors, lines), 200, "application/json")
+
+    def choice(self, request: web.Request, pin: Region | None = None, load: Load = IDLE) -> Choice:
+        """Return the regions for the client; raises ``Error(INVALID)`` for a lab's bad address."""
+        address, locator = self._address(request), self.locator
+        return choose(
             None if address is None else network_of(address),
             pin=pin,
             location=None if locator is None or address is None else locator.locate(address),
             health=self.health(),
+            load=load,
         )
-        sources = () if locator is None else locator.sources
-        lines = sorted({source.attribution for source in sources if source.attribution})
-        return _json(answer(choice, self.doors, lines), 200, "application/json")
 
     def _address(self, request: web.Request) -> Address | None:
         told = request.headers.get(LAB_HEADER)

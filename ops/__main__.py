@@ -1,6 +1,6 @@
 """``python -m ops``: the command ``zentransfer``."""
 
-from ops.cli import main
+from ops.start import main
 
 if __name__ == "__main__":
-    main(prog_name="zentransfer")
+    main()

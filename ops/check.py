@@ -14,7 +14,7 @@ from zentransfer.service import CannotStart
 
 
 def report(chosen: UpSettings, place: Place, plan: Plan) -> Iterator[str]:
-    """Yield the effective settings of the launcher and of every process, secrets masked.
+    """Yield the verdict, then the settings of the launcher and of every process, secrets masked.
 
     Raises :class:`CannotStart` for what would keep the system from starting.
     """
@@ -27,13 +27,14 @@ def report(chosen: UpSettings, place: Place, plan: Plan) -> Iterator[str]:
     taken = preflight.taken_ports(wanted, place.run_folder)
     if taken:
         raise preflight.ports_are_taken(taken, place)
-    yield f"# zentransfer up\n{settings.effective(chosen)}"
+    said = [f"# zentransfer up\n{settings.effective(chosen)}"]
     with tempfile.TemporaryDirectory(prefix="zentransfer-check-") as folder:
         up.write_settings(plan, Path(folder))
         # Processes of one node read one file, so one of them checks it for all.
-        for program in {each.command[-1]: each for each in reversed(plan.programs)}.values():
-            yield f"# {program.name}\n{_effective(program, place, Path(folder))}"
+        checked = {each.command[-1]: each for each in reversed(plan.programs)}.values()
+        said += [f"# {each.name}\n{_effective(each, place, Path(folder))}" for each in checked]
     yield f"# All of this can start. Nothing was started in {place.folder}."
+    yield from said
 
 
 def _effective(program: Program, place: Place, folder: Path) -> str:

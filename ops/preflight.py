@@ -7,6 +7,7 @@ import errno
 import fcntl
 import os
 import resource
+import shlex
 import socket
 from collections.abc import Generator, Iterable, Sequence
 from contextlib import ExitStack, contextmanager, suppress
@@ -17,7 +18,8 @@ from typing import Final
 
 import psutil
 
-from ops import ports
+from ops import launcher, ports
+from ops.launcher import LOCK_NAME, Launcher
 from ops.ports import Port
 from ops.programs import Place
 from zentransfer.limits import DISK_FREE_BYTES_MIN, OPEN_FILES_MIN, PORT_BASE_MAX
@@ -137,7 +139,7 @@ def check_lock(folder: Path) -> None:
     """Raise :class:`CannotStart` if a launcher holds *folder*; changes and keeps nothing."""
     with using(folder), suppress(FileNotFoundError, NotADirectoryError), ExitStack() as undo:
         flags = os.O_RDONLY | os.O_CLOEXEC | os.O_NOFOLLOW
-        descriptor = os.open(folder / "run" / "lock", flags)
+        descriptor = os.open(folder / "run" / LOCK_NAME, flags)
         undo.callback(os.close, descriptor)
         _flock(descriptor, fcntl.LOCK_SH, folder)  # shared: two checks do not meet each other
 
@@ -161,7 +163,7 @@ def lock(folder: Path) -> int:
     """
     flags = os.O_RDWR | os.O_CREAT | os.O_CLOEXEC | os.O_NOFOLLOW
     with using(folder), ExitStack() as undo:
-        descriptor = os.open(folder / "run" / "lock", flags, 0o600)
+        descriptor = os.open(folder / "run" / LOCK_NAME, flags, 0o600)
         undo.callback(os.close, descriptor)
         _flock(descriptor, fcntl.LOCK_EX, folder)
         os.ftruncate(descriptor, 0)
@@ -178,6 +180,7 @@ class Taken:
     pid: int | None
     program: str | None
     is_leftover: bool  # a process of ours, of the same folder, from an earlier run
+    launcher: Launcher | None = None  # that the holder is, or that started it
 
     def __str__(self) -> str:
         holder = "a program of another user"
@@ -229,15 +232,26 @@ def _taken(port: Port, pid: int | None, run_folder: Path) -> Taken:
         with suppress(psutil.Error, OSError):
             process = psutil.Process(pid)
             name, line = process.name(), " ".join(process.cmdline())
-    return Taken(port, pid, name, is_leftover=f"--settings {run_folder}/" in line)
+    is_leftover = f"--settings {run_folder}/" in line
+    by = None if pid is None else launcher.maybe_of_process(pid)
+    return Taken(port, pid, name, is_leftover, by)
 
 
 def ports_are_taken(taken: Sequence[Taken], place: Place) -> CannotStart:
     """Return the error that names every taken port, its holder and the cure."""
-    said = "; ".join(map(str, taken))
     another = _free_base(place)
-    start = f", or start with another base: zentransfer up --base {another}" if another else ""
-    return CannotStart(f"{said[0].upper()}{said[1:]}.", f"Stop that program{start}.")
+    again = shlex.join(["zentransfer", "up", *place.options, "--base", str(another)])
+    start = f", or start with another base: {again}" if another else "."
+    launchers = {each.launcher for each in taken}
+    if len(launchers) == 1 and (other := launchers.pop()) is not None:
+        numbers = [each.port.number for each in taken]
+        return CannotStart(
+            f"The system in {other.folder} runs (launcher pid {other.pid}) and holds"
+            f" {len(numbers)} of these ports, from {min(numbers)} to {max(numbers)}.",
+            f"Stop it (kill {other.pid}){start}",
+        )
+    said = "; ".join(map(str, taken))
+    return CannotStart(f"{said[0].upper()}{said[1:]}.", f"Stop that program{start}")
 
 
 def _free_base(place: Place) -> int | None:
@@ -246,6 +260,6 @@ def _free_base(place: Place) -> int | None:
     above = range(max(place.base + _BASE_STEP, lowest), PORT_BASE_MAX + 1, _BASE_STEP)
     below = range(lowest, place.base, _BASE_STEP)
     for base in chain(above, below):
-        if all(map(_is_free, ports.table(base, place.regions))):
+        if all(map(_is_free, ports.table(base, place.regions, place.workers))):
             return base
     return None

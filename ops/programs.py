@@ -91,6 +91,7 @@ class Place:
     drain_deadline_s: float
     database: Path | None = None  # of addresses, for the choice of a region
     workers: int = 1  # ingest processes of each region
+    options: tuple[str, ...] = ()  # as typed, but --base: for whoever is to start it otherwise
 
     def ports(self, region: Region) -> ports.RegionPorts:
         """Return the ports of *region*."""
@@ -158,7 +159,7 @@ def _ingest(place: Place, python: str, region: Region, index: int) -> Program:
         _EDGE,
         # Its own listener: whoever answers at the door that workers share may be another one.
         readyz_url(of_region, index),
-        {"http": of_region.http, "ftp": of_region.ftp},
+        of_region.doors,
     )
 
 
@@ -192,6 +193,7 @@ def _control_settings(place: Place) -> Table:
 
 def _edge_settings(place: Place, region: Region) -> Table:
     of_region = place.ports(region)
+    tls = place.folder / region / "tls"  # the node makes it itself
     return {
         "region": str(region),
         "node": node_name(region),
@@ -205,6 +207,9 @@ def _edge_settings(place: Place, region: Region) -> Table:
             "passive_first": of_region.passive.start,
             "passive_last": of_region.passive.stop - 1,
         },
+        "tls": {"certificate_file": str(tls / "node.crt"), "key_file": str(tls / "node.key")},
+        "ftps": {"port": of_region.ftps.number},
+        "sftp": _listener(of_region.sftp),
         "metrics": _listener(of_region.metrics[0]),
         "delivery": {"folder_roots": [str(place.delivered)]},
         "control": {"address": f"{ports.LOOPBACK}:{ports.control(place.base).grpc.number}"},
@@ -220,6 +225,8 @@ def _route(place: Place) -> Table:
         **database,
         "http": {region: http_url(each) for region, each in doors.items()},
         "ftp": {region: ftp_address(each) for region, each in doors.items()},
+        # On one machine every door has both names: by this one it is that of no region.
+        "entry": [f"localhost:{each.http.number}" for each in doors.values()],
     }
 
 
@@ -240,7 +247,12 @@ def readyz_url(of_region: ports.RegionPorts, index: int) -> str:
 
 def ftp_address(of_region: ports.RegionPorts) -> str:
     """Return ``host:port`` of a region's FTP door."""
-    return f"{ports.LOOPBACK}:{of_region.ftp.number}"
+    return address(of_region.ftp)
+
+
+def address(port: ports.Port) -> str:
+    """Return ``host:port``."""
+    return f"{ports.LOOPBACK}:{port.number}"
 
 
 def overriding(names: Iterable[str], wanted: Plan) -> list[str]:

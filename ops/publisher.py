@@ -162,7 +162,7 @@ def _greet(console: Console, document: Ready, place: Place, path: Path) -> None:
     rows.append(("control", "gRPC", document["control"]["grpc"]))
     for name, edge in document["edges"].items():
         rows.append((name, "HTTP", edge["http"]))
-        rows.append((name, "FTP", edge["ftp"] or ""))
+        rows.append((name, "FTP", f"{edge['ftp']}   FTPS {edge['ftps']}   SFTP {edge['sftp']}"))
         rows.append((name, "metrics", edge["metrics"]))
     console.table(("where", "door", "address"), rows)
     console.say("")

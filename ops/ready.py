@@ -9,7 +9,7 @@ from collections.abc import Mapping
 from typing import Final, TypedDict
 
 from ops import ports
-from ops.programs import Place, ftp_address, http_url, metrics_url, node_name, readyz_url
+from ops.programs import Place, address, ftp_address, http_url, metrics_url, node_name, readyz_url
 from zentransfer.ids import Region
 
 FILE_NAME: Final = "ready.json"
@@ -87,8 +87,8 @@ def _edge(place: Place, region: Region, pids: Mapping[str, int]) -> EdgePart:
         node=node_name(region),
         http=http_url(of_region),
         ftp=ftp_address(of_region),
-        ftps=None,
-        sftp=None,
+        ftps=address(of_region.ftps),
+        sftp=address(of_region.sftp),
         metrics=metrics_url(of_region, min(takers.values(), default=0)),
         readyz={name: readyz_url(of_region, index) for name, index in takers.items()},
         pids=of_node,

@@ -63,8 +63,8 @@ venv() {
 
 test_tools() { # what the tests run as peers: command:package
     local missing=()
-    for pair in curl:curl lftp:lftp strace:strace unshare:util-linux haproxy:haproxy caddy:caddy \
-        redis-server:redis-server chromium:chromium; do
+    for pair in curl:curl lftp:lftp sftp:openssh-client ncftpput:ncftp rclone:rclone strace:strace \
+        unshare:util-linux haproxy:haproxy caddy:caddy redis-server:redis-server chromium:chromium; do
         PATH=$PATH:/usr/sbin command -v "${pair%%:*}" >/dev/null || missing+=("${pair##*:}")
     done
     [ ${#missing[@]} = 0 ] || debian "${missing[@]}"

@@ -12,6 +12,7 @@ import signal
 from collections.abc import Callable, Mapping, Sequence
 from contextlib import suppress
 from dataclasses import dataclass, field
+from typing import Final
 
 from ops.child import BackOff, Child, State
 from ops.doors import Doors
@@ -22,6 +23,8 @@ from ops.programs import Leaves, Program
 from zentransfer import log
 from zentransfer.limits import CHILD_AT_ONCE_S, CHILD_START_S
 from zentransfer.service import NOTIFY_VARIABLE, CannotStart
+
+_AT_ONCE_S: Final = 0.05  # a pause that nobody notices
 
 
 @dataclass(frozen=True)
@@ -36,8 +39,9 @@ class Care:
 class _Kept:
     """One program, its present process, and what is known of it."""
 
-    def __init__(self, program: Program, *, on_trial: bool = False) -> None:
+    def __init__(self, program: Program, moved: asyncio.Event, *, on_trial: bool = False) -> None:
         self.program = program
+        self.moved = moved
         self.on_trial = on_trial
         self.child = Child()
         self.process: Process | None = None
@@ -51,6 +55,7 @@ class _Kept:
         """Take the next state."""
         self.child = child
         self.news.set()
+        self.moved.set()
         if child.state is State.ENDED:
             self.ended.set()
 
@@ -80,7 +85,9 @@ class Supervisor:
         self._logs = logs
         self._tell = tell
         self._chance = chance
-        self._kept = [_Kept(program) for program in programs]
+        self.moved = asyncio.Event()
+        """As ``changed``, and also set when a process is told to leave."""
+        self._kept = [_Kept(program, self.moved) for program in programs]
         self._beside: list[_Kept] = []  # those replaced, which drain, and one on trial
         self._group: asyncio.TaskGroup | None = None
         self._stopping = asyncio.Event()
@@ -135,7 +142,7 @@ class Supervisor:
         if self._stopping.is_set():
             return False
         assert self._group is not None, "keep first"
-        kept = _Kept(program, on_trial=True)
+        kept = _Kept(program, self.moved, on_trial=True)
         self._beside.append(kept)
         self._group.create_task(self._keep(kept))
         return await self._settled(kept)
@@ -164,7 +171,7 @@ class Supervisor:
         """End the program called *name*, start it again when it has left, and see it serve."""
         assert self._group is not None, "keep first"
         old = self._found(name)
-        fresh = _Kept(old.program)
+        fresh = _Kept(old.program, self.moved)
         await self._let_go(old)
         if self._stopping.is_set():
             return
@@ -274,7 +281,8 @@ class Supervisor:
         name = kept.program.name
         status, word = _how_ended(code)
         log.fact("launcher.child_ended", child=name, status=status, signal=word, pause_s=pause_s)
-        self._tell(f"{name}: {self._reason(kept, code)}; it starts again in {pause_s:.1f} s")
+        again = f"in {pause_s:.1f} s" if pause_s >= _AT_ONCE_S else "at once"
+        self._tell(f"{name}: {self._reason(kept, code)}; it starts again {again}")
         return pause_s
 
     def _look_after(self, kept: _Kept, code: int) -> None:

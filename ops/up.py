@@ -13,12 +13,13 @@ from pathlib import Path
 from typing import Final, NoReturn
 
 from ops import ports, preflight, ready
-from ops.child import BackOff
+from ops.child import BackOff, Child
 from ops.console import Console
 from ops.logs import Logs
 from ops.programs import Place, Plan, Preparation, overriding, toml
 from ops.publisher import Publisher
 from ops.rolling import Rolling, Terminal
+from ops.running import Register
 from ops.settings import UpSettings
 from ops.supervisor import Care, Supervisor
 from zentransfer import service
@@ -41,6 +42,7 @@ class Up:
         self._place = place
         self._plan = plan
         self._console = console
+        self.register = Register(place)
         self.was_hurried = False
         self.has_failed = False
         """Set when a process failed on its way out."""
@@ -69,6 +71,7 @@ class Up:
         rolling = Rolling(supervisor, self._plan.successors, self._console, settings.timeout_s)
         self._register(process, supervisor, publisher)
         process.tasks.create_task(supervisor.keep())
+        process.tasks.create_task(self.register.keep(supervisor))
         process.tasks.create_task(_trim_for_ever(logs))
         process.tasks.create_task(publisher.keep())
         try:
@@ -190,6 +193,17 @@ def write_settings(plan: Plan, folder: Path) -> None:
             (folder / name).write_text(toml(table), encoding="utf-8")
 
 
+def _check_before_a_folder_is_made(place: Place) -> None:
+    """Raise :class:`CannotStart` for what a folder that is not there yet cannot cure."""
+    if place.run_folder.exists():
+        return  # then it is asked for with the lock held
+    preflight.check_rights(place.folder)
+    preflight.check_free(place.folder)
+    taken = preflight.taken_ports(_ports(place), place.run_folder)
+    if not all(each.is_leftover for each in taken):
+        raise preflight.ports_are_taken(taken, place)
+
+
 def run(settings: UpSettings, place: Place, plan: Plan) -> NoReturn:
     """Check everything, run the system until it is stopped, and exit.
 
@@ -199,6 +213,7 @@ def run(settings: UpSettings, place: Place, plan: Plan) -> NoReturn:
     """
     with service.starting(TITLE):
         check_variables(place, plan)
+        _check_before_a_folder_is_made(place)
         preflight.make_folders(place.folder)
         held = preflight.lock(place.folder)
         preflight.check_room(place.folder)
@@ -209,6 +224,7 @@ def run(settings: UpSettings, place: Place, plan: Plan) -> NoReturn:
         write_settings(plan, place.run_folder)
     up = Up(settings, place, plan, Console(sys.stdout))
     log_to = os.fdopen(output, "w", encoding="utf-8")
+    up.register.write({program.name: Child() for program in plan.programs})
     try:
         service.run(
             up.main,
@@ -224,6 +240,7 @@ def run(settings: UpSettings, place: Place, plan: Plan) -> NoReturn:
     finally:
         with suppress(OSError):  # what a full disk did not take is lost, and no fault of the system
             log_to.close()
+        up.register.remove()
         os.close(held)
 
 

@@ -9,8 +9,7 @@ from tests.support import tidy
 
 ROOT = Path(__file__).parent.parent
 LONGER: dict[str, str] = {
-    # "edge/ftp/session.py": "one table of verbs, read from top to bottom",
-    # "control/billing/invoice.py::lines": "the statute's own order",
+    "proto/zentransfer/limits.py": "every bound in one place; a test walks them all",
 }
 
 

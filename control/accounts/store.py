@@ -80,6 +80,11 @@ class AccountStore:
         rows = await self._connection.rows(select(credential).where(credential.c.name == name))
         return next(map(_credential, rows), None)
 
+    async def maybe_owned(self, owner: AccountID, wanted: CredentialID) -> Credential | None:
+        """Return a credential of *owner* by its id, ``None`` for a revoked one too."""
+        statement = select(credential).where(_live(owner), credential.c.id == wanted)
+        return next(map(_credential, await self._connection.rows(statement)), None)
+
     async def credentials(
         self, owner: AccountID, count: int, after: Position | None = None
     ) -> list[Credential]:

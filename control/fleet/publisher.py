@@ -13,7 +13,16 @@ from control.accounts.destinations import Destination
 from control.accounts.handlers import inner_column, secret_column
 from control.accounts.model import Account, Credential
 from control.fleet.region_keys import RegionKey, SealedSecret
-from control.fleet.snapshot import Delta, Knob, Snapshot, Truth, content_for, digest_of, maybe_delta
+from control.fleet.snapshot import (
+    Delta,
+    Knob,
+    Snapshot,
+    TicketKeyEntry,
+    Truth,
+    content_for,
+    digest_of,
+    maybe_delta,
+)
 from control.fleet.snapshot_store import Published
 from control.keystore import KeyStore
 from control.unit_of_work import Database, UnitOfWork
@@ -130,6 +139,10 @@ class Publisher:
             pepper_kid=pepper.kid,
             knobs=KNOBS,
             secrets=await self._secrets(region, destinations, uow),
+            ticket_keys=[
+                TicketKeyEntry(key.kid, signer, key.key)
+                for signer, key in (await uow.region_keys.tickets()).items()
+            ],
         )
 
     async def _secrets(

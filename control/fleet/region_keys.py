@@ -1,7 +1,8 @@
-"""The keys of regions that destinations' secrets are sealed to, and the secrets sealed to them.
+"""The keys of regions: what destinations' secrets are sealed to, and what verifies its tickets.
 
-The rule: **the first key of a region that a delivery process tells is the region's**, and another
-one is refused: whoever could put a key of his own in its place would be told every secret.
+The rule: **the first key of a region that a process of it tells is the region's**, and another one
+is refused: whoever could put a key of his own in its place would be told every secret, or could
+vouch for anybody.
 """
 
 from dataclasses import dataclass, field
@@ -9,13 +10,13 @@ from dataclasses import dataclass, field
 from sqlalchemy import select
 
 from control.connection import Connection, upsert
-from control.tables import destination_secret, region_key
+from control.tables import destination_secret, region_key, ticket_key
 from zentransfer.ids import DestinationID, Region
 
 
 @dataclass(frozen=True, slots=True)
 class RegionKey:
-    """A region's public key: raw X25519, named by its ``kid``."""
+    """A region's public key, named by its ``kid``: raw X25519, for tickets raw Ed25519."""
 
     kid: str
     key: bytes
@@ -49,6 +50,17 @@ class RegionKeyStore:
         row = {"region": region, "kid": told.kid, "key": told.key, "learned_ms": now_ms}
         put = upsert(region_key).values(row).on_conflict_do_nothing()
         return await self._connection.change(put) > 0
+
+    async def learn_ticket(self, region: Region, told: RegionKey, now_ms: int) -> bool:
+        """Keep *told* for tickets if it is the first of its region; return whether it was."""
+        row = {"region": region, "kid": told.kid, "key": told.key, "learned_ms": now_ms}
+        put = upsert(ticket_key).values(row).on_conflict_do_nothing()
+        return await self._connection.change(put) > 0
+
+    async def tickets(self) -> dict[Region, RegionKey]:
+        """Return what verifies the tickets of each region that told it."""
+        rows = await self._connection.rows(select(ticket_key))
+        return {Region(row["region"]): RegionKey(row["kid"], row["key"]) for row in rows}
 
     async def sealed(self, region: Region) -> dict[DestinationID, SealedSecret]:
         """Return what is sealed to the region already."""

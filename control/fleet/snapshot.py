@@ -36,6 +36,7 @@ class Entity(StrEnum):
     CREDENTIAL = "credential"
     WORKFLOW = "workflow"
     DESTINATION = "destination"
+    TICKET_KEY = "ticket_key"
 
 
 @dataclass(frozen=True, slots=True)
@@ -106,7 +107,21 @@ class DestinationEntry:
     secret: bytes = field(default=b"", repr=False)
 
 
-Entry = Knob | AccountEntry | CredentialEntry | WorkflowEntry | DestinationEntry
+@dataclass(frozen=True, slots=True)
+class TicketKeyEntry:
+    """What verifies hand-over tickets that nodes of ``region`` sign: raw Ed25519, ``id`` its kid.
+
+    Tickets are refused before ``not_before_ms`` and after ``not_after_ms`` (UTC), if that is given.
+    """
+
+    id: str
+    region: Region
+    key: bytes
+    not_before_ms: int = 0
+    not_after_ms: int | None = None
+
+
+Entry = Knob | AccountEntry | CredentialEntry | WorkflowEntry | DestinationEntry | TicketKeyEntry
 Key = tuple[Entity, str]
 Content = Mapping[Key, Entry]
 
@@ -117,6 +132,7 @@ _ENTITY: Final[Mapping[type[Entry], Entity]] = MappingProxyType(
         CredentialEntry: Entity.CREDENTIAL,
         WorkflowEntry: Entity.WORKFLOW,
         DestinationEntry: Entity.DESTINATION,
+        TicketKeyEntry: Entity.TICKET_KEY,
     }
 )
 
@@ -128,6 +144,7 @@ class Truth:
     ``name_keys`` (kid and key) and ``verifiers`` are what the key store makes of it; an account
     without a key is being erased and is left out, and so is a credential without a verifier.
     ``secrets`` (kid and sealed bytes) are those of destinations, sealed to the region.
+    ``ticket_keys`` are those of every region: each takes what the others hand over.
     """
 
     accounts: Iterable[Account]
@@ -141,6 +158,7 @@ class Truth:
     secrets: Mapping[DestinationID, tuple[str, bytes]] = field(
         default_factory=dict[DestinationID, tuple[str, bytes]]
     )
+    ticket_keys: Iterable[TicketKeyEntry] = ()
 
 
 @dataclass(frozen=True, slots=True)
@@ -179,7 +197,7 @@ def content_for(region: Region, truth: Truth) -> Content:
         for account in truth.accounts
         if account.pin in (None, region) and account.id in truth.name_keys
     }
-    entries: list[Entry] = list(truth.knobs)
+    entries: list[Entry] = [*truth.knobs, *truth.ticket_keys]
     entries += [_account(one, truth) for one in allowed.values()]
     for credential in truth.credentials:
         owner = allowed.get(credential.account_id)

@@ -8,6 +8,7 @@ from collections.abc import Mapping
 from types import MappingProxyType
 from typing import Final
 
+from control.accounts.traces import TraceLine
 from control.facts.model import Batch, Body, CredentialMiss, Fact, Unknown, is_sound_receiving
 from control.uploads.model import (
     DeletionReason,
@@ -36,9 +37,11 @@ from zentransfer.ids import (
     UploadID,
     WorkflowID,
 )
-from zentransfer.limits import RECEIVING_REPORT_MAX
-from zentransfer.v1 import facts_pb2, types_pb2
+from zentransfer.limits import RECEIVING_REPORT_MAX, TRACE_LINES_PER_REPORT_MAX
+from zentransfer.sealed_line import SEALED_LINE_BYTES_MAX
+from zentransfer.v1 import facts_pb2, fleet_pb2, types_pb2
 
+_AT_MS_MAX: Final = 253_402_300_799_999  # the end of the year 9999: what a date can say
 _REGION: Final = MappingProxyType(
     {
         types_pb2.REGION_US: Region.US,
@@ -116,6 +119,29 @@ def _maybe_receiving(message: facts_pb2.Receiving, node: NodeID) -> Receiving | 
         received_bytes=message.received_bytes,
         announced_bytes=message.announced_bytes if message.HasField("announced_bytes") else None,
         durable=message.durable,
+    )
+
+
+def traced(message: fleet_pb2.Traced, node: NodeID, process: ProcessName) -> list[TraceLine]:
+    """Return the lines that *process* tells of traced sessions; what is unsound is passed over."""
+    told = (_maybe_line(one, node, process) for one in message.lines[:TRACE_LINES_PER_REPORT_MAX])
+    return [one for one in told if one is not None]
+
+
+def _maybe_line(
+    message: fleet_pb2.TraceLine, node: NodeID, process: ProcessName
+) -> TraceLine | None:
+    sealed = message.sealed_line.ciphertext
+    if not 0 <= message.at_ms <= _AT_MS_MAX or len(sealed) > SEALED_LINE_BYTES_MAX:
+        return None
+    return TraceLine(
+        credential_id=CredentialID(message.credential_id),
+        account_id=AccountID(message.account_id),
+        node=node,
+        process=process,
+        session=message.session,
+        at_ms=message.at_ms,
+        sealed=sealed,
     )
 
 

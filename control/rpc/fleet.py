@@ -15,8 +15,9 @@ from typing import Any, Final
 import grpc
 import grpc.aio
 
+from control.accounts.traces import TraceDesk
 from control.fleet import routing
-from control.fleet.introduction import Introduction
+from control.fleet.introduction import Introduction, Use
 from control.fleet.model import (
     Desired,
     Effect,
@@ -31,7 +32,7 @@ from control.fleet.place import StreamID
 from control.rpc import facts as facts_wire
 from control.rpc import fleet_wire
 from control.rpc.fleet_wire import Hello, Terms
-from control.rpc.lanes import FactLane, Intake, SnapshotLane
+from control.rpc.lanes import FactLane, Intake, SnapshotLane, TraceLane
 from control.rpc.session import Session, Stream
 from control.rpc.snapshots import Snapshots
 from control.uploads.commands import Command, MemoryCommands
@@ -40,7 +41,7 @@ from geo.health import Health
 from zentransfer import log
 from zentransfer.clock import Clock
 from zentransfer.errors import Code, Error
-from zentransfer.ids import CommandID, IdMaker, Kind, NodeID, Region, region_of
+from zentransfer.ids import CommandID, CredentialID, IdMaker, Kind, NodeID, Region, region_of
 from zentransfer.limits import (
     FLEET_CREDIT,
     FLEET_HEARTBEAT_S,
@@ -77,14 +78,15 @@ DEFAULT_TIMING: Final = Timing()
 class Truth:
     """What streams carry beside heartbeats, where control has it: facts in, snapshots out.
 
-    ``introduction`` takes what delivery processes tell of their region, ``receiving`` what ingest
-    processes say that they are receiving.
+    ``introduction`` takes the keys that processes tell of their region, ``receiving`` what ingest
+    processes say that they are receiving, ``traces`` what traced sessions say.
     """
 
     intake: Intake | None = None
     snapshots: Snapshots | None = None
     introduction: Introduction | None = None
     receiving: ReceivingBook | None = None
+    traces: TraceDesk | None = None
 
 
 NO_TRUTH: Final = Truth()
@@ -132,6 +134,7 @@ class FleetService:
         loop = asyncio.get_running_loop()
         while True:
             self.apply(self._fleet.tick(loop.time()))
+            self._traced()
             await asyncio.sleep(self._timing.tick_s)
 
     def apply(self, effects: Iterable[Effect]) -> None:
@@ -156,6 +159,16 @@ class FleetService:
         for session in self._sessions.values():
             if session.snapshots is not None and _region(session) in regions:
                 session.snapshots.look(_now_s())
+
+    def trace(self, credential: CredentialID, lasts_ms: int) -> None:
+        """Ask all ingest processes to trace *credential* for *lasts_ms*; 0 ends it."""
+        for session in self._sessions.values():
+            if session.is_proven and session.traces is not None:
+                session.traces.ask({credential: lasts_ms})
+
+    def _traced(self) -> dict[CredentialID, int]:
+        """Return what is traced, and for how long; what is over is forgotten by that."""
+        return {} if self._truth.traces is None else self._truth.traces.live()
 
     async def send(self, command: Command, /) -> None:
         """Take an owner's command to the delivery process that has its upload, now or later.
@@ -203,6 +216,8 @@ class FleetService:
         us, truth = hello.identity, self._truth
         if truth.introduction is not None and hello.destination_key is not None:
             await truth.introduction.take(us.node, hello.destination_key)
+        if truth.introduction is not None and hello.ticket_key is not None:
+            await truth.introduction.take(us.node, hello.ticket_key, Use.TICKETS)
         if truth.snapshots is not None:
             region = region_of(us.node)
             if await truth.snapshots.outrun(region, hello.version):
@@ -227,6 +242,8 @@ class FleetService:
                 if self._truth.snapshots is not None:
                     session.snapshots = SnapshotLane(self._truth.snapshots, hello, session.push)
                     session.snapshots.look(_now_s())
+                if hello.identity.process.startswith("ingest-"):
+                    session.traces = TraceLane(self._ids, self._clock, session.command)
                 await self._receive_all(session, number)
                 for task in tasks:
                     task.cancel()
@@ -262,6 +279,9 @@ class FleetService:
             case "under_way" if self._truth.receiving is not None and session.is_proven:
                 told = facts_wire.under_way(message.under_way, _identity(session).node)
                 self._truth.receiving.take(told, number, self._clock.now_ms())
+            case "traced" if self._truth.traces is not None and session.is_proven:
+                us = _identity(session)
+                self._truth.traces.take(facts_wire.traced(message.traced, us.node, us.process))
             case "done":
                 session.on_done(message.done)
                 await self._hand_out(_region(session))
@@ -285,6 +305,8 @@ class FleetService:
             session.snapshots.on_heartbeat(heartbeat.snapshot_version, _now_s())
         if is_first:
             await self._hand_out(_region(session))
+            if session.traces is not None:
+                session.traces.ask(self._traced())
 
     def _tell(self, tell: Tell) -> None:
         session = self._sessions.get(tell.stream)

@@ -11,7 +11,7 @@ from control.fleet.states import Observed
 from control.uploads.commands import Command, CommandKind
 from zentransfer import ids
 from zentransfer.errors import Code, Error
-from zentransfer.ids import CommandID, EpochID, Kind, NodeID, Region
+from zentransfer.ids import CommandID, CredentialID, EpochID, Kind, NodeID, Region
 from zentransfer.v1 import fleet_pb2, types_pb2
 from zentransfer.v1.fleet_pb2 import ConnectRequest, ConnectResponse
 from zentransfer.versions import Versions
@@ -61,6 +61,12 @@ _ENDED: Final = MappingProxyType(
         fleet_pb2.COMMAND_STATE_EXPIRED: "expired",
     }
 )
+_TELLS: Final = MappingProxyType(
+    {
+        "destination_key": (types_pb2.PROCESS_KIND_DELIVERY, types_pb2.KEY_SUITE_HPKE_X25519),
+        "ticket_key": (types_pb2.PROCESS_KIND_INGEST, types_pb2.KEY_SUITE_ED25519),
+    }
+)
 _KEY_BYTES: Final = 32
 _KID_CHARS_MAX: Final = 64
 _NUMBER_MAX: Final = 2**53  # of sequences and versions: what every database and language holds
@@ -71,7 +77,8 @@ class Hello:
     """Who dials and what it holds; ``outbox`` is ``None`` for a process that tells no facts.
 
     ``version`` and ``digest`` are those of its snapshot, 0 and empty without one.
-    ``destination_key`` is what a delivery process has its region's secrets sealed to.
+    ``destination_key`` is what a delivery process has its region's secrets sealed to,
+    ``ticket_key`` what verifies the tickets that an ingest process signs.
     """
 
     identity: Identity
@@ -81,6 +88,7 @@ class Hello:
     outbox: EpochID | None
     outbox_first: int
     destination_key: RegionKey | None = None
+    ticket_key: RegionKey | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -118,18 +126,22 @@ def introduced(message: ConnectRequest, peer: NodeID | None) -> Hello:
         digest=hello.snapshot_digest.value,
         outbox=EpochID(ids.parse(Kind.EPOCH, hello.outbox_epoch)) if has_outbox else None,
         outbox_first=max(hello.outbox_first_sequence, 1),
-        destination_key=_maybe_key(hello),
+        destination_key=_maybe_key(hello, "destination_key"),
+        ticket_key=_maybe_key(hello, "ticket_key"),
     )
 
 
-def _maybe_key(hello: fleet_pb2.Hello) -> RegionKey | None:
-    """Return the key that a delivery process tells; of others, and of newer suites, none."""
-    told = hello.destination_key
-    is_ours = told.suite == types_pb2.KEY_SUITE_HPKE_X25519
-    if hello.kind != types_pb2.PROCESS_KIND_DELIVERY or not is_ours:
+def _maybe_key(hello: fleet_pb2.Hello, name: str) -> RegionKey | None:
+    """Return the key *name* of whoever may tell it; of others, and of newer suites, none."""
+    told: types_pb2.PublicKey = getattr(hello, name)
+    kind, suite = _TELLS[name]
+    if hello.kind != kind or told.suite != suite:
         return None
     if len(told.public_key) != _KEY_BYTES or not 0 < len(told.kid) <= _KID_CHARS_MAX:
         raise Error(Code.INVALID, "the key in the hello is none of its suite")
+    region = ids.region_of(ids.node(hello.identity.node))
+    if name == "ticket_key" and told.kid != ids.ticket_kid(region, told.public_key):
+        raise Error(Code.INVALID, "the ticket key in the hello bears another key's name")
     return RegionKey(told.kid, told.public_key)
 
 
@@ -192,6 +204,18 @@ def command(of: Command) -> ConnectResponse:
     """Return what an owner asks of an upload or a delivery."""
     return ConnectResponse(
         command=fleet_pb2.Command(id=of.id, kind=_COMMAND[of.kind], argument=of.argument)
+    )
+
+
+def trace(name: CommandID, credential: CredentialID, lasts_ms: int) -> ConnectResponse:
+    """Return the command *name* to trace *credential*; one that lasts no longer is over at once."""
+    return ConnectResponse(
+        command=fleet_pb2.Command(
+            id=name,
+            kind=fleet_pb2.COMMAND_KIND_TRACE,
+            argument=credential,
+            expires_in_ms=max(lasts_ms, 1),
+        )
     )
 
 

@@ -1,12 +1,12 @@
-"""What one stream carries beside its heartbeats: its facts to the intake, snapshots to its node.
+"""What one stream carries beside heartbeats: facts to the intake, snapshots and traces to its node.
 
 The rules: **an ack leaves when its facts are committed, and not before**; and a node is offered a
-version until it has it, whatever was lost on the way.
+version until it has it, whatever was lost on the way.  No lane fills a stream's queue by itself.
 """
 
 import asyncio
 from collections import deque
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from typing import Protocol
 
@@ -16,9 +16,25 @@ from control.rpc import facts, fleet_wire
 from control.rpc.fleet_wire import Hello
 from control.rpc.snapshots import Snapshots
 from zentransfer import log
+from zentransfer.clock import Clock
 from zentransfer.errors import Code, Error
-from zentransfer.ids import EpochID, NodeID, ProcessName, region_of
-from zentransfer.limits import DATABASE_RETRY_AFTER_S, FLEET_CREDIT, FLEET_OFFER_S
+from zentransfer.ids import (
+    CommandID,
+    CredentialID,
+    EpochID,
+    IdMaker,
+    Kind,
+    NodeID,
+    ProcessName,
+    region_of,
+)
+from zentransfer.limits import (
+    DATABASE_RETRY_AFTER_S,
+    FLEET_CREDIT,
+    FLEET_OFFER_S,
+    FLEET_TRACES_AT_ONCE,
+    TRACES_MAX,
+)
 from zentransfer.v1.facts_pb2 import FactBatch
 from zentransfer.v1.fleet_pb2 import ConnectResponse, SnapshotAck, SnapshotNack
 
@@ -175,3 +191,41 @@ class SnapshotLane:
         if offer.is_delta or offer.version != self._snapshots.version(self._region):
             self._offer = None
             self.look(now_s)
+
+
+class TraceLane:
+    """The traces that one ingest process shall open or end, a few at a time, as it answers."""
+
+    def __init__(
+        self, ids: IdMaker, clock: Clock, command: Callable[[CommandID, ConnectResponse], None]
+    ) -> None:
+        self._ids = ids
+        self._clock = clock
+        self._command = command
+        self._due: dict[CredentialID, int] = {}  # what is to be asked: until when, UTC ms
+        self._asked: set[CommandID] = set()  # and was not answered
+
+    def ask(self, wanted: Mapping[CredentialID, int]) -> None:
+        """Have each credential of *wanted* traced for its milliseconds from now; 0 ends it."""
+        now_ms = self._clock.now_ms()
+        for credential, lasts_ms in wanted.items():
+            if credential not in self._due and len(self._due) >= TRACES_MAX:
+                # The one that is over first: its node ends it by itself.
+                del self._due[min(self._due, key=self._due.__getitem__)]
+            self._due[credential] = now_ms + lasts_ms
+        self._go_on()
+
+    def on_done(self, name: CommandID) -> None:
+        """Take note that the process answered the command *name*, if it was one of these."""
+        if name in self._asked:
+            self._asked.remove(name)
+            self._go_on()
+
+    def _go_on(self) -> None:
+        now_ms = self._clock.now_ms()
+        while self._due and len(self._asked) < FLEET_TRACES_AT_ONCE:
+            credential = next(iter(self._due))
+            lasts_ms = self._due.pop(credential) - now_ms
+            name = CommandID(self._ids.make(Kind.COMMAND))
+            self._asked.add(name)
+            self._command(name, fleet_wire.trace(name, credential, lasts_ms))

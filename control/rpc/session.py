@@ -10,7 +10,7 @@ from contextlib import suppress
 from control.fleet.model import Identity
 from control.rpc import fleet_wire
 from control.rpc.fleet_wire import Hello
-from control.rpc.lanes import FactLane, SnapshotLane
+from control.rpc.lanes import FactLane, SnapshotLane, TraceLane
 from control.uploads.commands import Command
 from zentransfer import log
 from zentransfer.clock import Clock
@@ -36,6 +36,7 @@ class Session:
         self.refusal: Error | None = None
         self.facts: FactLane | None = None
         self.snapshots: SnapshotLane | None = None
+        self.traces: TraceLane | None = None
         # What it was told to do and has not answered; None for what the operator desires.
         self.commands: dict[CommandID, Command | None] = {}
         self._clock = clock
@@ -108,6 +109,8 @@ class Session:
         """Note how a command of this stream ended."""
         state, name = fleet_wire.maybe_ended(done), CommandID(done.id)
         us = self.identity
+        if self.traces is not None:
+            self.traces.on_done(name)
         if state is None or us is None or name not in self.commands:
             return
         del self.commands[name]

@@ -21,6 +21,7 @@ from control.fleet.snapshot import (
     Key,
     Knob,
     Snapshot,
+    TicketKeyEntry,
     WorkflowEntry,
 )
 from zentransfer.ids import Region
@@ -84,6 +85,7 @@ _ENTITY: Final[Mapping[Entity, snapshot_pb2.Entity]] = MappingProxyType(
         Entity.CREDENTIAL: snapshot_pb2.ENTITY_CREDENTIAL,
         Entity.WORKFLOW: snapshot_pb2.ENTITY_WORKFLOW,
         Entity.DESTINATION: snapshot_pb2.ENTITY_DESTINATION,
+        Entity.TICKET_KEY: snapshot_pb2.ENTITY_TICKET_KEY,
     }
 )
 
@@ -107,6 +109,8 @@ def serialised(snapshot: Snapshot) -> bytes:
                 message.workflows.append(_workflow(entry))
             case DestinationEntry() as entry:
                 message.destinations.append(_destination(entry))
+            case TicketKeyEntry() as entry:
+                message.ticket_keys.append(_ticket_key(entry))
     return message.SerializeToString(deterministic=True)
 
 
@@ -139,6 +143,8 @@ def _put(entry: Entry) -> snapshot_pb2.Change:
             return snapshot_pb2.Change(workflow=_workflow(entry))
         case DestinationEntry():
             return snapshot_pb2.Change(destination=_destination(entry))
+        case TicketKeyEntry():
+            return snapshot_pb2.Change(ticket_key=_ticket_key(entry))
 
 
 def _knob(entry: Knob) -> snapshot_pb2.Knob:
@@ -223,6 +229,17 @@ def _destination(entry: DestinationEntry) -> snapshot_pb2.Destination:
         secret=_maybe_sealed(entry),
         endpoint=entry.endpoint,
         store_region=entry.store_region,
+    )
+
+
+def _ticket_key(entry: TicketKeyEntry) -> snapshot_pb2.TicketKey:
+    return snapshot_pb2.TicketKey(
+        key=types_pb2.PublicKey(
+            kid=entry.id, suite=types_pb2.KEY_SUITE_ED25519, public_key=entry.key
+        ),
+        not_before_ms=entry.not_before_ms,
+        not_after_ms=entry.not_after_ms or 0,
+        region=REGION[entry.region],
     )
 
 

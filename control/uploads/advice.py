@@ -31,7 +31,7 @@ _ADVICE: Final = MappingProxyType(
 )
 _SHUT: Final = (
     "the destination takes nothing, as another delivery to it has found; "
-    f"see that one's error and mend it, {_RETRY}"
+    f"mend what its parked deliveries tell, {_RETRY}"
 )
 _ENDED: Final = frozenset({DeliveryState.DELIVERED, DeliveryState.CANCELLED, DeliveryState.RUN})
 

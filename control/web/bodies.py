@@ -208,6 +208,13 @@ class IssuedBody(CredentialBody):
     token: Annotated[str | None, Field(description="the bearer token, for kind api")]
 
 
+class TraceBody(Body):
+    """A live protocol trace that is open, and until when."""
+
+    credential: str
+    expires_at: Time
+
+
 class DeliveryBody(Body):
     """One file on its way to one destination."""
 

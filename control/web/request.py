@@ -29,6 +29,7 @@ from zentransfer.limits import (
 M = TypeVar("M", bound=BaseModel)
 
 _CURSOR: Final = re.compile(r"([0-9]{1,15})\.([a-z0-9_]{1,64})")
+_QUOTING: Final = frozenset({"value_error", "assertion_error"})  # of validators, in their own words
 _LIMIT: Final = re.compile(r"[0-9]{1,4}")
 
 
@@ -52,7 +53,7 @@ def bearer(request: web.Request) -> str:
     given = request.headers.getall("Authorization", [])
     scheme, _, token = given[0].partition(" ") if len(given) == 1 else ("", "", "")
     if scheme.lower() != "bearer" or not token:
-        raise Error(Code.UNAUTHENTICATED)
+        raise Error(Code.UNAUTHENTICATED, "send Authorization: Bearer and an API token")
     return token
 
 
@@ -119,5 +120,20 @@ def _explained(wrong: ValidationError) -> str:
     for one in wrong.errors(include_url=False, include_context=False, include_input=False):
         # The last step to a field that is not declared is the sender's own word.
         steps = one["loc"][:-1] if one["type"] == "extra_forbidden" else one["loc"]
-        told.append(f"{'.'.join(map(str, steps)) or 'body'}: {one['type']}")
+        told.append(f"{'.'.join(map(str, steps)) or 'body'} {_fault(one['type'], one['msg'])}")
     return "; ".join(told)[:ERROR_DETAIL_CHARS_MAX]
+
+
+def _fault(kind: str, told: str) -> str:
+    """Say what is wrong with a field: in pydantic's words where they cannot quote what was sent."""
+    match kind:
+        case "missing":
+            return "is missing"
+        case "extra_forbidden":
+            return "has a field that is not known"
+        case "json_invalid":
+            return "is no JSON"
+        case _ if kind in _QUOTING:
+            return f"is not as it should be ({kind})"
+        case _:
+            return told.removeprefix("Input ").replace("String should", "should", 1)

@@ -14,15 +14,21 @@ from pydantic import BaseModel
 
 from control.accounts.handlers import Tools
 from control.accounts.probe import Probe
+from control.accounts.traces import TraceBook
 from control.unit_of_work import Database
 from control.uploads.commands import Commands
 from control.uploads.feed import EventFeed
 from control.uploads.receiving import ReceivingBook
 from control.web.request import Call
 from zentransfer.clock import Clock
+from zentransfer.ids import CredentialID
 from zentransfer.limits import EVENTS_STREAM_S
 
 PREFIX: Final = "/api/v1"
+
+
+def _nobody(_: CredentialID, __: int) -> None:
+    """Tell no node: the default of a control without any."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -30,7 +36,8 @@ class Services:
     """What the verbs stand on.
 
     ``changed`` is called when nodes must hear of a change; ``stream_s`` is the longest life of a
-    stream of events; ``receiving`` holds the uploads that have no end yet.
+    stream of events; ``receiving`` holds the uploads that have no end yet, ``traces`` what nodes
+    tell of traced credentials, which ``trace`` asks them to (for milliseconds, 0 ends it).
     """
 
     database: Database
@@ -42,6 +49,8 @@ class Services:
     changed: Callable[[], None]
     stream_s: float = EVENTS_STREAM_S
     receiving: ReceivingBook = field(default_factory=ReceivingBook)
+    traces: TraceBook = field(default_factory=TraceBook)
+    trace: Callable[[CredentialID, int], None] = _nobody
 
 
 @dataclass(frozen=True, slots=True)

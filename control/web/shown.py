@@ -166,6 +166,8 @@ def _rule(rule: Rule) -> RuleBody:
 
 
 def _credential(one: Credential) -> dict[str, object]:
+    # Noted to the hour, which may have begun before it was made.
+    used_ms = None if one.last_used_ms is None else max(one.last_used_ms, one.created_ms)
     return {
         "id": one.id,
         "kind": one.kind,
@@ -176,7 +178,7 @@ def _credential(one: Credential) -> dict[str, object]:
         "require_tls": one.require_tls,
         "created_at": rfc3339(one.created_ms),
         "expires_at": maybe_rfc3339(one.not_after_ms),
-        "last_used_at": maybe_rfc3339(one.last_used_ms),
+        "last_used_at": maybe_rfc3339(used_ms),
     }
 
 

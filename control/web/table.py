@@ -6,7 +6,7 @@ from typing import Final
 
 from aiohttp import web
 
-from control.web import bodies, events, openapi, verbs
+from control.web import bodies, events, openapi, tracing, verbs
 from control.web.problem import HEADERS
 from control.web.routes import OpenRoute, Route
 
@@ -120,6 +120,30 @@ ROUTES: Final[tuple[Route, ...]] = (
         "revokeCredential",
         "Revoke a credential, for good",
         verbs.revoke_credential,
+        status=_GONE,
+    ),
+    Route(
+        "POST",
+        "/credentials/{id}/trace",
+        "openTrace",
+        "Record what a camera and its node say to each other, in memory and for 15 minutes",
+        tracing.open_trace,
+        gives=bodies.TraceBody,
+    ),
+    Route(
+        "GET",
+        "/credentials/{id}/trace",
+        "streamTrace",
+        "Watch an open trace, as server-sent events; passwords are never in it",
+        tracing.stream_trace,
+        media="text/event-stream",
+    ),
+    Route(
+        "DELETE",
+        "/credentials/{id}/trace",
+        "closeTrace",
+        "End a trace and forget its lines",
+        tracing.close_trace,
         status=_GONE,
     ),
     Route(

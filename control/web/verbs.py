@@ -179,6 +179,9 @@ async def revoke_credential(on: Services, call: Call) -> None:
     wanted = CredentialID(named(call.request, Kind.CREDENTIAL))
     async with on.database.write() as uow:
         await accounts.revoke_credential(call.caller.account_id, wanted, uow, call.now_ms)
+    if on.traces.close(call.caller.account_id, wanted):
+        on.trace(wanted, 0)  # its sessions may go on for a while, unheard from now on
+        on.feed.notify({call.caller.account_id})
     on.changed()
 
 

@@ -8,23 +8,29 @@ import asyncio
 import socket
 from collections import Counter
 from collections.abc import Awaitable, Callable, Iterable
+from functools import partial
 from typing import cast
 
 from aioftp import Connection, Server, StreamIO
 
 from edge.ftp import replies
 from edge.ftp.bounds import Bounds
-from edge.ftp.control import Control, Gone, prepare
+from edge.ftp.control import Control, Gone, Wire, prepare
+from edge.ftp.defence import Defence
 from edge.ftp.lines import TOO_LONG, Command
 from edge.ftp.passive import PassivePorts
 from edge.ftp.replies import Reply
+from edge.ftp.security import Policy
 from edge.ftp.session import NOT_FTP, OPEN_TO_ALL
+from edge.ftp.tls import CLEAR, Entrance, Rules
+from edge.ftp.tls_verbs import TlsVerbs
+from edge.ftp.trace import Traces
 from edge.ftp.verbs import Verb, Verbs
-from edge.intake import Intake
+from edge.resumable import Resumables
 from zentransfer import log
 from zentransfer.clock import Clock
 from zentransfer.errors import Code, Error
-from zentransfer.limits import FTP_LAST_WORD_S, FTP_LINE_BYTES_MAX
+from zentransfer.limits import FTP_GHOSTS_LOOK_S, FTP_LAST_WORD_S, FTP_LINE_BYTES_MAX
 
 
 class FtpDoor(Server):
@@ -36,40 +42,74 @@ class FtpDoor(Server):
 
     def __init__(
         self,
-        intake: Intake,
+        resumables: Resumables,
         passive: PassivePorts,
         clock: Clock,
         bounds: Bounds,
+        policy: Policy | None = None,
     ) -> None:
-        """Serve for *intake*, with data connections at *passive*, for which this door answers."""
+        """Serve for *resumables*, with data connections at *passive*, for which this door answers.
+
+        *policy* says what is asked of TLS.
+        """
         super().__init__()
-        self._is_admitting = intake.tools.is_admitting
+        intake = resumables.intake
+        self._intake = intake
         self._passive = passive
         self._bounds = bounds
         self._sessions: dict[Control, asyncio.Task[None]] = {}
         self._of_address = Counter[str]()
+        self._traces: Traces | None = None
         self._is_leaving = False
         self._is_empty = asyncio.Event()
         self._is_empty.set()
-        verbs = Verbs(intake, passive, clock, bounds, self._say).table()
+        self._listening: list[asyncio.Server] = []
+        self._rules = Rules(policy)
+        self._tls = TlsVerbs(self._rules, intake.tools.snapshots, self._say)
+        self._verbs = Verbs(resumables, passive, clock, bounds, self._say)
+        verbs = {**self._verbs.table(), **self._tls.table()}
         self.commands_mapping = {name: _command(verb) for name, verb in verbs.items()}
+
+    def trace(self, traces: Traces) -> None:
+        """Let *traces* hear every session that begins from now on."""
+        self._traces = traces
+
+    @property
+    def defence(self) -> Defence:
+        """What it knows of wrong passwords and of who is signed in, to be shared with SFTP."""
+        return self._verbs.defence
 
     @property
     def sessions(self) -> int:
         """Return how many clients are connected."""
         return len(self._sessions)
 
-    async def serve(self, listener: socket.socket) -> None:
+    def observe(self, hear: Callable[[float], None]) -> None:
+        """Tell *hear* how long each file took from its last byte to its 226, in seconds."""
+        self._verbs.observe = hear
+
+    async def tend(self) -> None:
+        """Forget what clients may look at no more, for ever."""
+        while True:
+            await asyncio.sleep(FTP_GHOSTS_LOOK_S)
+            self._verbs.stores.prune()
+
+    async def serve(self, listener: socket.socket, entrance: Entrance = CLEAR) -> None:
         """Begin to take clients at *listener*, which the door owns from now on."""
         prepare(listener)
-        self.server = await asyncio.start_server(
-            self.dispatcher, sock=listener, limit=FTP_LINE_BYTES_MAX
-        )
+        dispatcher = partial(self.dispatcher, entrance=entrance)
+        server = await asyncio.start_server(dispatcher, sock=listener, limit=FTP_LINE_BYTES_MAX)
+        self._listening.append(server)
+
+    async def shut(self) -> None:
+        """Take no more clients; idempotent."""
+        for server in self._listening:
+            server.close()
 
     async def leave(self) -> None:
         """Take no more clients, send idle ones away, and the others after what they are at."""
         self._is_leaving = True
-        self.server.close()
+        await self.shut()
         for control in self._sessions:
             control.hurry()
 
@@ -85,10 +125,15 @@ class FtpDoor(Server):
                 task.cancel()
             await self._is_empty.wait()
 
-    async def dispatcher(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
-        """Be the session of one client, from its connection to its end."""
+    async def dispatcher(
+        self,
+        reader: asyncio.StreamReader,
+        writer: asyncio.StreamWriter,
+        entrance: Entrance = CLEAR,
+    ) -> None:
+        """Be the session of one client, from its connection at *entrance* to its end."""
         try:
-            control = Control(reader, writer)
+            control = Control(reader, writer, entrance, self._rules)
             try:
                 await self._lived(control)
             except Gone:
@@ -96,6 +141,8 @@ class FtpDoor(Server):
             except Exception as fault:  # noqa: BLE001 - a fault in one session stops no other
                 log.error("ftp.failed", fault)
                 await self._say(control, replies.FAULT)
+            finally:
+                control.close()
         except Gone:
             pass
         finally:
@@ -106,7 +153,8 @@ class FtpDoor(Server):
         writer = stream.writer
         if writer.is_closing():
             raise Gone
-        writer.write(line.encode(errors="surrogateescape") + b"\r\n")
+        # aioftp's kind of stream; those of this door are all ours.
+        cast("Wire", stream).put(line.encode(errors="surrogateescape") + b"\r\n")
         if not writer.transport.get_write_buffer_size() and not writer.is_closing():
             return  # the kernel has it: nearly always
         try:
@@ -118,19 +166,26 @@ class FtpDoor(Server):
     # -- a session -------------------------------------------------------------------------------
 
     async def _lived(self, control: Control) -> None:
-        if (full := self._full(control.address)) is not None:
+        full = self._full(control.address)
+        if full is not None and control.is_implicit:
+            return  # it would hear nothing before a handshake, which costs more than it may
+        if full is not None:
             await self._say(control, full)
             return
         task = cast("asyncio.Task[None]", asyncio.current_task())
         self._sessions[control] = task
+        control.ear = None if self._traces is None else self._traces.ear()
         self._of_address[control.address] += 1
         self._is_empty.clear()
         try:
+            if control.is_implicit:
+                await control.secure()
             await self._say(control, replies.GREETING)
             while not control.is_over:
                 await self._turn(control)
         finally:
             control.drop_reserved()
+            self._verbs.forget(control.session)
             del self._sessions[control]
             self._of_address[control.address] -= 1
             if not self._of_address[control.address]:
@@ -139,12 +194,19 @@ class FtpDoor(Server):
                 self._is_empty.set()
 
     def _full(self, address: str) -> Reply | None:
-        if self._is_leaving or not self._is_admitting():
+        if self._is_leaving or not self._intake.tools.is_admitting():
             return replies.LEAVING
-        bounds = self._bounds
+        if self._verbs.defence.is_shut(address, asyncio.get_running_loop().time()):
+            return replies.SHUT_OUT
+        if not self._intake.has_room():
+            return replies.NO_ROOM
+        bounds, signed_in = self._bounds, self._verbs.signed_in
+        here, known = self._of_address[address], signed_in[address]
         is_full = (
             len(self._sessions) >= bounds.sessions_max
-            or self._of_address[address] >= bounds.per_address_max
+            or len(self._sessions) - signed_in.total() >= bounds.strangers_max
+            or here >= bounds.per_address_max
+            or here - known >= bounds.strangers_per_address_max
         )
         return replies.FULL if is_full else None
 
@@ -170,6 +232,8 @@ class FtpDoor(Server):
     async def _answered(self, control: Control, command: Command) -> Iterable[Reply]:
         """Do what *command* says; returns what is to be said to it."""
         session = control.session
+        if control.ear is not None:
+            control.ear.heard(command.verb, command.argument)
         if command.verb in NOT_FTP:
             raise Gone
         handler = self.commands_mapping.get(command.verb)
@@ -178,8 +242,13 @@ class FtpDoor(Server):
             reply = session.faulty(replies.TOO_LONG if command == TOO_LONG else unknown)
             return [reply or replies.NO_CLIENT]
         session.understood()
+        if command.verb != "RNTO":  # which comes right after its RNFR or not at all
+            session.renaming = None
         if not session.is_signed_in and command.verb not in OPEN_TO_ALL:
             return [replies.SIGN_IN]
+        refused = self._tls.maybe_refusal(control, command.verb, command.argument)
+        if refused is not None:
+            return [refused]
         try:
             # aioftp gives each handler its own kind of connection; ours is in it.
             verb = cast("Verb", handler)
@@ -189,6 +258,8 @@ class FtpDoor(Server):
 
     async def _say(self, control: Control, reply: Reply) -> None:
         control.is_over = control.is_over or reply.ends
+        if control.ear is not None:
+            control.ear.said(reply.code, reply.lines)
         # It is made for several lines, as its own replies show, and annotated for one.
         lines = cast("str", reply.lines)
         await self.write_response(control.stream, str(reply.code), lines, len(lines) > 1)

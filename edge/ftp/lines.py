@@ -13,7 +13,7 @@ from zentransfer.limits import FTP_LINE_BYTES_MAX
 # IAC IAC is one byte 255, an option has a byte more, and the rest are single words.  A 255 before
 # anything else is a letter of a name in Latin-1 that nobody doubled.
 _TELNET: Final = re.compile(rb"\xff(?:(\xff)|[\xfb-\xfe].?|[\xf0-\xfa])", re.DOTALL)
-_VERB: Final = re.compile("[A-Za-z]{3,7}")
+_VERB: Final = re.compile("[A-Za-z][A-Za-z0-9]{2,6}")
 
 
 class Command(NamedTuple):
@@ -36,6 +36,11 @@ class Lines:
     def __init__(self) -> None:
         self._held = bytearray()
         self._is_too_long = False
+
+    @property
+    def has_begun(self) -> bool:
+        """Say whether a command has begun to come and not ended."""
+        return bool(self._held) or self._is_too_long
 
     def feed(self, data: bytes) -> list[Command]:
         """Take *data*, and return the commands that end in it."""

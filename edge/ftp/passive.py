@@ -1,13 +1,12 @@
 """The ports for data connections: shared listeners, and who is expected at which.
 
 The rules: a listener once opened stays, because opening one for each file is what makes small files
-slow; a connection belongs to the reservation of its port **and** its sender's address, the first
-one takes it, and whoever is not expected is dropped at once; a port is never shared with another
-process, which would steal its connections.
+slow; a connection belongs to the reservation of its port **and** its sender's address (or less of
+it, where a front or a NAT changes that), the first one takes it, and whoever is not expected is
+dropped at once; a port is never shared with another process, which would steal its connections.
 """
 
 import asyncio
-import ipaddress
 import socket
 from collections.abc import Callable
 from dataclasses import dataclass
@@ -15,10 +14,11 @@ from functools import partial
 from random import Random
 from typing import cast
 
+from edge.ftp.addresses import Nat, plain_address
 from edge.ftp.data import DataChannel
 from zentransfer import log
 from zentransfer.errors import Code, Error
-from zentransfer.limits import FTP_PORT_TRIES_MAX, LISTEN_BACKLOG
+from zentransfer.limits import FTP_PORT_TRIES_MAX, FTP_RESERVED_S, LISTEN_BACKLOG
 
 
 class NoDataPort(Error):
@@ -45,36 +45,40 @@ class Reservation:
 class PassivePorts:
     """The ports of one process for data connections."""
 
-    def __init__(
-        self, host: str, ports: range, random: Random, public_host: str | None = None
-    ) -> None:
-        """Use *ports* of the numeric address *host*; *random* draws, so that none is guessed.
-
-        *public_host* is the IPv4 address that clients reach us at, where NAT changes it.
-        """
-        self.public_host = public_host
+    def __init__(self, host: str, ports: range, random: Random, nat: Nat | None = None) -> None:
+        """Use *ports* of the numeric address *host*; *random* draws, so that none is guessed."""
+        self.nat = nat or Nat()
         self._host = host
         self._ports = ports
         self._random = random
         self._listeners: dict[int, asyncio.Server] = {}
         self._expected: dict[tuple[int, str], DataChannel] = {}
+        self._timers: dict[DataChannel, asyncio.TimerHandle] = {}
 
     async def reserve(self, address: str) -> Reservation:
-        """Expect *address* at a port that was drawn.
+        """Expect *address* at a port that was drawn, for FTP_RESERVED_S.
 
         Raises ``NoDataPort`` when FTP_PORT_TRIES_MAX ports were tried in vain.
         """
+        peer = self.nat.expected(address)
         for _ in range(FTP_PORT_TRIES_MAX):
             port = self._random.choice(self._ports)
-            if await self._is_open(port) and (port, address) not in self._expected:
-                data = self._expected[port, address] = DataChannel()
-                return Reservation(port, data, partial(self._release, port, address, data))
+            if await self._is_open(port) and (port, peer) not in self._expected:
+                data = self._expected[port, peer] = DataChannel()
+                # Who never comes and never ends keeps no port; one that was claimed is another's.
+                release = partial(self._release, port, peer, data)
+                loop = asyncio.get_running_loop()
+                self._timers[data] = loop.call_later(FTP_RESERVED_S, release)
+                return Reservation(port, data, release)
         log.fact("ftp.no_data_port")
         raise NoDataPort
 
     def claim(self, port: int, address: str) -> DataChannel | None:
         """Return the connection that *address* was expected with at *port*; only once."""
-        return self._expected.pop((port, address), None)
+        data = self._expected.pop((port, self.nat.expected(address)), None)
+        if data is not None:
+            self._timers.pop(data).cancel()
+        return data
 
     def close(self) -> None:
         """Listen no more."""
@@ -82,10 +86,14 @@ class PassivePorts:
             listener.close()
         self._listeners.clear()
         self._expected.clear()
+        for timer in self._timers.values():
+            timer.cancel()
+        self._timers.clear()
 
-    def _release(self, port: int, address: str, data: DataChannel) -> None:
-        if self._expected.get((port, address)) is data:
-            del self._expected[port, address]
+    def _release(self, port: int, peer: str, data: DataChannel) -> None:
+        if self._expected.get((port, peer)) is data:
+            del self._expected[port, peer]
+            self._timers.pop(data).cancel()
 
     async def _is_open(self, port: int) -> bool:
         """Listen at *port* if nobody else does, and say whether we do."""
@@ -123,11 +131,3 @@ class _Arrival(asyncio.Protocol):
             return
         given.set_protocol(channel)
         channel.connection_made(given)
-
-
-def plain_address(host: str) -> str:
-    """Return the numeric address *host* without a zone, and IPv4 in IPv6 as IPv4."""
-    address = ipaddress.ip_address(host.partition("%")[0])
-    if isinstance(address, ipaddress.IPv6Address) and address.ipv4_mapped is not None:
-        return str(address.ipv4_mapped)
-    return str(address)

@@ -10,7 +10,7 @@ from typing import Final
 
 from edge.names import cleaned
 from zentransfer.errors import Code, Error
-from zentransfer.limits import NAME_PATH_BYTES_MAX
+from zentransfer.limits import FOLDER_DEPTH_MAX, FTP_NAME_BYTES_MAX, NAME_PATH_BYTES_MAX
 from zentransfer.sealed_name import FileName
 
 Folder = tuple[str, ...]
@@ -19,6 +19,8 @@ Folder = tuple[str, ...]
 ROOT: Final[Folder] = ()
 _UP: Final = ".."
 _OTHER_BYTES: Final = re.compile("[\udc80-\udcff]")
+_SUFFIX: Final = re.compile(r"(?P<name>.+)\.(?:part|partial|tmp|filepart)", re.IGNORECASE)
+_PREFIX: Final = re.compile(r"\.in\.(?P<name>.+)\.|\.+(?P<rest>[^.].*)")  # lftp's, and others'
 
 
 def folder_at(folder: Folder, path: str) -> Folder:
@@ -32,9 +34,21 @@ def folder_at(folder: Folder, path: str) -> Folder:
             del found[-1:]
         elif part not in ("", "."):
             found.append(part)
+    if len(found) > FOLDER_DEPTH_MAX:
+        raise Error(Code.INVALID, "the folders are too deep")
     if found:
         file_name((), "/".join([*found, "x"]))
     return tuple(found)
+
+
+def path_at(folder: Folder, path: str) -> Folder:
+    """Return the parts of the path of the file at *path*, seen from *folder*, as they were sent.
+
+    Raises ``Error(INVALID)`` as :func:`file_name`.
+    """
+    file_name(folder, path)
+    parts = (*_start(folder, path), *path.split("/"))
+    return tuple(part for part in parts if part not in ("", "."))
 
 
 def file_name(folder: Folder, path: str) -> FileName:
@@ -47,6 +61,8 @@ def file_name(folder: Folder, path: str) -> FileName:
         raise Error(Code.INVALID, "the name is missing")
     if sum(len(part) + 1 for part in parts) > NAME_PATH_BYTES_MAX:
         raise Error(Code.INVALID, "the path is too long")
+    if any(len(part.encode(errors="surrogateescape")) > FTP_NAME_BYTES_MAX for part in parts):
+        raise Error(Code.INVALID, "a name in the path is too long")
     return cleaned("/".join(_readable(part) for part in parts))
 
 
@@ -80,3 +96,12 @@ def _letter(byte: int) -> str:
 
 
 _LETTERS: Final = tuple(map(_letter, range(256)))
+
+
+def maybe_lasting(name: FileName) -> FileName | None:
+    """Return what is meant by the temporary *name*, such as ``x.jpg.part``; ``None`` by others."""
+    match = _SUFFIX.fullmatch(name.name) or _PREFIX.fullmatch(name.name)
+    if match is None:
+        return None
+    found = match.groupdict()
+    return FileName(name.folder, found.get("name") or found.get("rest") or name.name)

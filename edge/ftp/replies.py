@@ -25,9 +25,17 @@ def say(code: int, text: str) -> Reply:
 
 
 GREETING: Final = say(220, "ZenTransfer")
+NO_ROOM: Final = Reply(421, ("This node is full for now; try again later",), ends=True)
 FULL: Final = Reply(421, ("Too many connections; try again later",), ends=True)
 LEAVING: Final = Reply(421, ("Service restarting, reconnect",), ends=True)
 LATE: Final = Reply(421, ("Idle for too long; connect again",), ends=True)
+SHUT_OUT: Final = Reply(421, ("Too many wrong passwords came; try again later",), ends=True)
+TOO_MANY_SESSIONS: Final = Reply(
+    421, ("Too many connections with this credential; try again later",), ends=True
+)
+CUT_BY_DRAIN: Final = say(426, "Service restarting; go on where SIZE says, or send it again")
+RENAMED: Final = say(250, "Renamed")
+DELETED: Final = say(250, "Deleted")
 NO_CLIENT: Final = Reply(421, ("Too many commands that are none",), ends=True)
 FAULT: Final = Reply(421, ("Something failed on our side; try again later",), ends=True)
 GOODBYE: Final = Reply(221, ("Goodbye",), ends=True)
@@ -45,11 +53,11 @@ PASSIVE_ALL: Final = say(200, "EPSV only from now on")
 OTHER_FAMILY: Final = say(522, "Network protocol not supported")
 
 
-# The table speaks of offsets, and this door keeps none: what was cut is sent again from its start.
+# The table speaks of what programs do; a camera has SIZE and REST, or sends the file again.
 _IN_OTHER_WORDS: Final = {
-    Code.PEER_GONE: "The file was cut and nothing of it is kept; send it again",
-    Code.OFFSET_MISMATCH: "Nothing is kept of this file; send it from its start",
-    Code.CONFLICT: "This folder exists already",
+    Code.PEER_GONE: "The file was cut; go on where SIZE says, or send it again",
+    Code.OFFSET_MISMATCH: "This is not where the kept part ends; ask SIZE, or send all of it",
+    Code.CONFLICT: "This folder exists already: File exists",
 }
 
 

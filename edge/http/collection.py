@@ -14,6 +14,7 @@ from edge.capability import region_in
 from edge.http import cors, plain, rufh, tus
 from edge.http.doors import HttpDoor
 from edge.http.exchange import response, say_nothing
+from edge.http.handed import Nearest
 from edge.http.problem import Answer, refusal
 from edge.http.rufh_door import RufhDoor
 from edge.http.tus_door import TusDoor
@@ -31,6 +32,7 @@ _OF_TUS: Final = (
     "X-HTTP-Method-Override",
 )
 _TUS_TYPE: Final = "application/offset+octet-stream"
+_CREATES: Final = ("POST", "PUT", "PATCH")
 _NAMED_VERBS: Final = ("OPTIONS", "PUT", "POST", "PATCH")
 _NAMED: Final = plain.PREFIX + "{name:(?s:.*)}"
 
@@ -66,8 +68,19 @@ class Homes:
 class Collection:
     """The addresses of one listener that take uploads."""
 
-    def __init__(self, whole: HttpDoor, of_tus: TusDoor, of_rufh: RufhDoor, homes: Homes) -> None:
-        """Share the addresses of *whole*, which takes whole files, and those of both others."""
+    def __init__(
+        self,
+        whole: HttpDoor,
+        of_tus: TusDoor,
+        of_rufh: RufhDoor,
+        homes: Homes,
+        nearest: Nearest | None = None,
+    ) -> None:
+        """Share the addresses of *whole*, which takes whole files, and those of both others.
+
+        Without *nearest* every new upload is taken here.
+        """
+        self._nearest = nearest
         self._homes = homes
         self._whole = whole
         self._tus = of_tus
@@ -91,7 +104,7 @@ class Collection:
             first, second = mine if shown else ours
             verbs = tuple(dict.fromkeys((*first, *second)))
             return await self._rufh.options(request, verbs, is_shared=True)
-        elsewhere = self._homes.maybe_elsewhere(shown)
+        elsewhere = await self._maybe_elsewhere(request, shown)
         if elsewhere is not None:
             return _sent_on(request, elsewhere)
         if is_tus(request.method, request.headers):
@@ -103,6 +116,9 @@ class Collection:
         if request.method == "OPTIONS":
             return await self._rufh.options(request, _NAMED_VERBS, is_shared=False)
         if rufh.is_creation(request.headers):
+            elsewhere = await self._maybe_elsewhere(request)
+            if elsewhere is not None:
+                return _sent_on(request, elsewhere)
             return await self._rufh.create(request)
         more = {"Allow": ", ".join(_NAMED_VERBS), **cors.headers_for(request.headers, _NAMED_VERBS)}
         return response(request, refusal(Error(Code.METHOD_NOT_ALLOWED)), more)
@@ -114,11 +130,22 @@ class Collection:
             return await self._rufh.options(request, rufh.COLLECTION_VERBS, is_shared=True)
         return await handler(request)
 
+    async def _maybe_elsewhere(self, request: web.Request, shown: str = "") -> str | None:
+        """Return where *request* belongs if not here: to the upload *shown*, or with a new one."""
+        if shown:
+            return self._homes.maybe_elsewhere(shown)
+        if self._nearest is None or request.method not in _CREATES:
+            return None
+        return await self._nearest.maybe_elsewhere(request)
+
     def _shared(self, route: web.RouteDef) -> web.RouteDef:
         """Return *route* of whole files, for resumable ones too."""
         take_whole = cast("_Handler", route.handler)
 
         async def serve(request: web.Request) -> web.StreamResponse:
+            elsewhere = await self._maybe_elsewhere(request)
+            if elsewhere is not None:
+                return _sent_on(request, elsewhere)
             if rufh.is_creation(request.headers):
                 return await self._rufh.create(request)
             return await take_whole(request)
@@ -127,7 +154,7 @@ class Collection:
 
 
 def _sent_on(request: web.Request, url: str) -> web.Response:
-    """Send a client to the node that has its upload, verb and body as they are.
+    """Send a client to the node that has its upload or shall, verb and body as they are.
 
     RFC 9110 section 15.4.8; before the body is asked for, so that it crosses the line once.
     """

@@ -8,10 +8,12 @@ import select
 from collections.abc import Generator, Mapping
 from contextlib import contextmanager
 from typing import Final
+from urllib.parse import urlsplit
 
 from aiohttp import ClientPayloadError, StreamReader, http_exceptions, web
 
 from edge.admission import Request
+from edge.handover import Ticket
 from edge.http import plain
 from edge.http.connection import Connection
 from edge.http.problem import Answer
@@ -26,6 +28,14 @@ _CONTINUE: Final = b"HTTP/1.1 100 Continue\r\n\r\n"
 
 LANE: Final = web.AppKey("lane", Lane)
 """Where an application keeps the fast lane of its process."""
+
+
+HANDED: Final = web.RequestKey("handed", Ticket)
+"""Where a new upload's ticket is that another region gave it."""
+REFUSED: Final = web.RequestKey("refused", Error)
+"""Where it is said why that ticket is not good."""
+AT_DOOR: Final = web.RequestKey("at_door", str)
+"""Where the URL of this region's own door is, of a request that came by another name."""
 
 
 class Body:
@@ -56,14 +66,29 @@ def _in_our_words() -> Generator[None, None, None]:
 
 
 def wanted(request: web.Request, length: int | None, now_ms: int) -> Request:
-    """Return who asks to send *length* bytes, for admission."""
+    """Return who asks to send *length* bytes, for admission.
+
+    Raises ``Error`` if it comes with a ticket of another region that is not good.
+    """
+    refused = request.get(REFUSED)
+    if refused is not None:
+        raise refused
     return Request(
         shown=plain.maybe_shown(request.headers.get("Authorization")),
         kind=CredentialKind.API,
         length=length,
         is_tls=request.secure,
         now_ms=now_ms,
+        ticket=request.get(HANDED),
     )
+
+
+def at_host(request: web.Request) -> tuple[str, str]:
+    """Return host and scheme by which what this request makes shall be asked for."""
+    door = urlsplit(request.get(AT_DOOR) or "")
+    if door.netloc and door.path in ("", "/"):
+        return door.netloc, door.scheme
+    return request.headers.get("Host", ""), request.scheme
 
 
 async def say_nothing(_: web.Request) -> None:

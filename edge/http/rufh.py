@@ -14,7 +14,7 @@ from typing import Final
 from edge import checks
 from edge.checks import Check
 from edge.facts import Door, Outcome
-from edge.http import plain, problem, tus
+from edge.http import plain, problem
 from edge.http.problem import Answer
 from edge.http.rufh_name import name_of
 from edge.http.structured import (
@@ -31,19 +31,19 @@ from edge.http.structured import (
 from edge.incoming import Incoming
 from edge.upload import OffsetMismatch
 from zentransfer.errors import Code, Error
-from zentransfer.ids import Capability, UploadID
+from zentransfer.ids import UploadID
 
 DIALECT: Final = "rufh"
 COLLECTION_VERBS: Final = ("OPTIONS", "POST", "PUT", "PATCH")
 UPLOAD_VERBS: Final = ("OPTIONS", "HEAD", "GET", "PATCH", "DELETE")
 PARTIAL: Final = "application/partial-upload"
+_TUS: Final = "Tus-Resumable: 1.0.0 to speak tus"
 VERSION: Final = "Upload-Draft-Interop-Version"
 
 _COMPLETE: Final = "Upload-Complete"
 _INCOMPLETE: Final = "Upload-Incomplete"
 _SHA256: Final = "sha-256"
 _WORD: Final = re.compile("[ -~]{0,255}")  # a media type or coding that anybody could use
-_HOST: Final = re.compile(r"[A-Za-z0-9._-]+(:[0-9]+)?|\[[0-9A-Fa-f:.]+\](:[0-9]+)?")
 # draft-ietf-httpapi-digest-fields-problem-types; 460 is tus' own and registered nowhere.
 _DIGEST_PROBLEM: Final = "https://iana.org/assignments/http-problem-types#digest-mismatching-values"
 _MAY_LIMIT: Final = (Code.TOO_LARGE, Code.SIZE_EXCEEDED)
@@ -171,7 +171,7 @@ def append(headers: Mapping[str, str], count: int | None, spoken: Version) -> Ap
     Raises ``Error``: UNSUPPORTED_MEDIA, INVALID, INCONSISTENT_LENGTH.
     """
     if spoken.has_type and not _is_partial(headers.get("Content-Type", "")):
-        raise Error(Code.UNSUPPORTED_MEDIA, f"send Content-Type: {PARTIAL}")
+        raise Error(Code.UNSUPPORTED_MEDIA, f"send Content-Type: {PARTIAL}; or {_TUS}")
     is_last = _must_say_whether_last(headers)
     offset = maybe_size(field(headers, "Upload-Offset"))
     if offset is None:
@@ -197,15 +197,6 @@ def limited(limits: Limits, spoken: Version) -> dict[str, str]:
     if limits.age_s is not None:
         members[spoken.age] = limits.age_s
     return {"Upload-Limit": dictionary(members)}
-
-
-def location(capability: Capability, host: str, scheme: str) -> str:
-    """Return the address of an upload, the same in every response to one request.
-
-    It is absolute where the request said which *host* it was sent to.
-    """
-    base = f"{scheme}://{host}" if _HOST.fullmatch(host) else ""
-    return base + tus.PREFIX + capability
 
 
 def interim(spoken: Version) -> Mapping[str, str] | None:
@@ -327,7 +318,7 @@ def _maybe_last(headers: Mapping[str, str]) -> bool | None:
 def _must_say_whether_last(headers: Mapping[str, str]) -> bool:
     is_last = _maybe_last(headers)
     if is_last is None:
-        raise Error(Code.INVALID, f"send {_COMPLETE}: ?0 or ?1")
+        raise Error(Code.INVALID, f"send {_COMPLETE}: ?0 or ?1; or {_TUS}")
     return is_last
 
 

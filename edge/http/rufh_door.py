@@ -16,7 +16,7 @@ from aiohttp import web
 from edge.capability import Capabilities
 from edge.checks import Check
 from edge.http import cors, rufh, tus
-from edge.http.exchange import ask_for_body, hang_up, is_there, response, wanted
+from edge.http.exchange import ask_for_body, at_host, hang_up, is_there, response, wanted
 from edge.http.interim import Interim, interim_of
 from edge.http.problem import Answer
 from edge.http.rufh import Append, Limits, Refused, Standing, Version
@@ -134,8 +134,8 @@ class RufhDoor:
         asked = wanted(request, count if length is None else length, self._clock.now_ms())
         async with self._resumables.create(asked) as taking:
             upload = await taking.begin(creation.incoming)
-            host = request.headers.get("Host", "")
-            address = rufh.location(self._capabilities.of(upload), host, request.scheme)
+            host, scheme = at_host(request)
+            address = tus.location(self._capabilities.of(upload), host, scheme)
             if talk.interim.is_on:
                 await taking.keep()  # an address that is told is kept
                 limited = rufh.limited(self._limits(taking.account), talk.spoken)
@@ -151,7 +151,7 @@ class RufhDoor:
         asked = wanted(talk.request, None, self._clock.now_ms())
         upload = Wanted(self._upload(shown), rufh.DIALECT)
         async with self._resumables.attach(asked, upload) as taking:
-            limits = replace(self._limits(taking.account), age_s=await self._age_s(taking))
+            limits = replace(self._limits(taking.account), age_s=self._age_s(taking))
             return rufh.found(_standing(taking), limits, talk.spoken)
 
     async def _append(self, talk: _Talk, shown: str) -> Answer:
@@ -246,8 +246,8 @@ class RufhDoor:
         """Return whose limits are asked for; ``None``: whoever may come, as in a preflight."""
         if "Authorization" not in request.headers:
             return None
-        asked = wanted(request, None, self._clock.now_ms())
         try:
+            asked = wanted(request, None, self._clock.now_ms())
             admitted = self._resumables.intake.admitted_again(asked, adds=False, spared=None)
         except Error:
             return None
@@ -265,13 +265,10 @@ class RufhDoor:
         own = None if entry is None else entry.limits.upload_bytes_max
         return own or snapshot.knob("upload_bytes_max", UPLOAD_BYTES_MAX)
 
-    async def _age_s(self, taking: Resuming) -> int | None:
+    def _age_s(self, taking: Resuming) -> int | None:
         """Return for how many seconds it will be there if no byte comes; ``None`` if whole."""
-        if _is_whole(taking):
-            return None
-        record = (await self._resumables.intake.tools.sink.record(taking.upload)).value
-        idle_ms = self._clock.now_ms() - max(record.created_ms, record.heard_ms)
-        return max(0, int(UNFINISHED_S - idle_ms / 1000))
+        expires_ms = taking.expires_ms
+        return None if expires_ms is None else max(0, (expires_ms - self._clock.now_ms()) // 1000)
 
 
 def _count(request: web.Request) -> int | None:

@@ -223,16 +223,21 @@ def options(size_max: int) -> Answer:
     return Answer(204, headers, b"")
 
 
+def location(capability: Capability, host: str, scheme: str) -> str:
+    """Return the address of an upload, the same in every response to one request.
+
+    It is absolute where the request said which *host* it was sent to, for scripts that resolve
+    none; else it is relative (RFC 9110 section 10.2.2 allows both).
+    """
+    base = f"{scheme}://{host}" if _HOST.fullmatch(host) else ""
+    return base + PREFIX + capability
+
+
 def created(
     capability: Capability, standing: Standing, *, has_body: bool, host: str = "", scheme: str = ""
 ) -> Answer:
-    """Return the answer for an upload that exists now.
-
-    Its address is absolute where the request said which *host* it was sent to, for scripts that
-    resolve none; else it is relative (RFC 9110 section 10.2.2 allows both).
-    """
-    base = f"{scheme}://{host}" if _HOST.fullmatch(host) else ""
-    headers = {"Location": base + PREFIX + capability, **_expiring(standing)}
+    """Return the answer for an upload that exists now, at the address of :func:`location`."""
+    headers = {"Location": location(capability, host, scheme), **_expiring(standing)}
     if has_body:
         headers["Upload-Offset"] = str(standing.offset)
     return _answer(201, headers)

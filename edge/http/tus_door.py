@@ -12,7 +12,15 @@ from aiohttp import web
 
 from edge.capability import Capabilities
 from edge.http import cors, tus
-from edge.http.exchange import ask_for_body, hang_up, is_there, response, say_nothing, wanted
+from edge.http.exchange import (
+    ask_for_body,
+    at_host,
+    hang_up,
+    is_there,
+    response,
+    say_nothing,
+    wanted,
+)
 from edge.http.problem import Answer
 from edge.http.tus import Standing
 from edge.pace import Patience
@@ -96,13 +104,8 @@ class TusDoor:
                 await taking.receive(body, self._patience, check)
             standing = await self._settled(taking)
         capability = self._capabilities.of(upload)
-        return tus.created(
-            capability,
-            standing,
-            has_body=has_body,
-            host=request.headers.get("Host", ""),
-            scheme=request.scheme,
-        )
+        host, scheme = at_host(request)
+        return tus.created(capability, standing, has_body=has_body, host=host, scheme=scheme)
 
     async def _look(self, request: web.Request, shown: str) -> Answer:
         asked = wanted(request, None, self._clock.now_ms())

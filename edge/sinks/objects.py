@@ -36,7 +36,12 @@ from edge.sinks.transitions import LOST, claimed, destroying, ours, there
 from zentransfer.clock import Clock
 from zentransfer.errors import Error
 from zentransfer.ids import Kind, RandomBytes, UploadID, parse
-from zentransfer.limits import OBJECT_BYTES, OBJECT_ORPHAN_S
+from zentransfer.limits import (
+    OBJECT_BYTES,
+    OBJECT_ORPHAN_S,
+    OBJECT_TOMBSTONE_S,
+    OBJECTS_DELETED_TOGETHER,
+)
 
 
 class ObjectSink:
@@ -160,6 +165,35 @@ class ObjectSink:
                     await self.destroy(upload)
                     removed += 1
         return removed
+
+    async def remove_tombstones(self, clock: Clock) -> int:
+        """Remove the records of uploads that are long gone; returns how many.
+
+        Any writer that is late by then finds no record, which shuts it out just as well.  Raises
+        ``SinkError``.
+        """
+        late_ms = clock.now_ms() - int(OBJECT_TOMBSTONE_S * 1_000)
+        removed, keys = 0, list[str]()
+        async for listed in self._bucket.names(f"{RECORDS}/"):
+            if listed.put_ms < late_ms and await self._is_over(listed.key):
+                removed, keys = removed + 1, [*keys, listed.key]
+            if len(keys) >= OBJECTS_DELETED_TOGETHER:
+                await self._bucket.delete(keys)
+                keys = []
+        await self._bucket.delete(keys)
+        return removed
+
+    async def _is_over(self, key: str) -> bool:
+        """Say whether what lies under *key* is a tombstone of which nothing is left to be told."""
+        try:
+            upload = UploadID(parse(Kind.UPLOAD, key.removeprefix(f"{RECORDS}/")))
+        except Error:
+            return False  # no record of ours
+        stored = await self._records.maybe(upload)
+        if stored is None:
+            return False
+        record = stored.found.value
+        return record.state is State.DESTROYED and not record.lacks_receipt()
 
     async def _is_orphan(self, upload: UploadID, late_ms: int) -> bool:
         stored = await self._records.maybe(upload)

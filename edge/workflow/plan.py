@@ -7,6 +7,7 @@ whoever plans it and however often; so two processes that plan at once plan one 
 import hashlib
 from dataclasses import dataclass
 
+from edge.facts import DeletionReason
 from edge.particulars import Particulars
 from edge.record import UploadRecord
 from edge.snapshot import Condition, ConditionKind, Rule, WorkflowEntry
@@ -60,6 +61,8 @@ def planned(
         is_kept=choice.is_kept,
         is_urgent=choice.is_urgent,
     )
+    if known.is_withdrawn:
+        return run.stopped(DeletionReason.CANCELLED, begun_ms)
     return run.settled()
 
 

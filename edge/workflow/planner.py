@@ -151,6 +151,8 @@ class Planner:
         upload = record.upload
         known = self._particulars(record)
         ending, keep_ms = record.ending, self._site.keep_ms(record.account)
+        if self._site.clock.now_ms() < known.waits_until_ms(ending.ended_ms):
+            return False  # for its last name; it is looked at again
         workflow = None
         if ending.workflow is not None:
             workflow = self._site.workflow(ending.workflow, ending.workflow_version)

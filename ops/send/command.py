@@ -14,7 +14,6 @@ import click
 from pydantic import SecretStr
 
 from ops import status
-from ops.ready import Ready
 from ops.send import names
 from ops.send.client import Waits, is_private, is_url
 from ops.send.files import TooMany, wanted
@@ -23,6 +22,7 @@ from ops.send.run import NobodyAnswers, Plan, Run
 from ops.send.screen import screen
 from ops.send.sending import Patience
 from ops.send.settings import SendSettings
+from ops.status import System
 from zentransfer import settings
 from zentransfer.ids import Region
 from zentransfer.limits import SEND_AT_ONCE_MAX, SEND_TOKEN_BYTES_MAX
@@ -37,9 +37,15 @@ Examples:
 
 \b
 Exit codes: 0 all delivered (with --no-wait: uploaded), 1 something failed,
-2 wrong usage, 130 interrupted.  ZT_SEND_TOKEN, ZT_SEND_CONTROL and the other
+2 wrong usage, 3 all taken but a delivery waits and goes on by itself,
+130 interrupted.  ZT_SEND_TOKEN, ZT_SEND_CONTROL and the other
 settings of --check come from the environment too.
 """
+
+
+_UNFOLLOWED: Final = (
+    "files are sent all the same, and unless it is back soon their deliveries cannot be followed."
+)
 
 
 @click.command("send", epilog=_EXAMPLES, context_settings={"help_option_names": ["-h", "--help"]})
@@ -99,13 +105,16 @@ def send(  # noqa: PLR0913 - one argument an option that is not a setting
     if not files:
         raise click.UsageError("Name the files to send, such as: zentransfer send *.jpg")
     try:
-        folder = names.text(os.fsencode(chosen.folder))
+        folder = names.checked_folder(names.text(os.fsencode(chosen.folder)))
+    except ValueError as exc:
+        raise click.BadParameter(str(exc), param_hint="--folder") from exc
+    try:
         found = wanted(files, folder=folder, recursive=recursive)
     except TooMany as exc:
         raise click.UsageError(str(exc)) from exc
     if not found:
         raise click.UsageError("There is no file in what you named.")
-    control, nodes, token = _whereabouts(chosen)
+    control, nodes, token, source = _whereabouts(chosen)
     plan = Plan(
         files=found,
         control=control,
@@ -118,6 +127,7 @@ def send(  # noqa: PLR0913 - one argument an option that is not a setting
         patience=Patience(give_up_s=chosen.patience_s),
         follow_s=0 if no_wait else chosen.timeout_s,
         in_json=in_json,
+        hint=f"the token came from {source}; copy a new one into a file and name it: --token-file",
     )
     with asyncio.Runner() as runner:
         try:
@@ -149,10 +159,11 @@ def _typed(given: dict[str, object]) -> dict[str, object]:
     return given if token is None else {**given, "token": SecretStr(str(token)), "token_file": None}
 
 
-def _whereabouts(chosen: SendSettings) -> tuple[str, list[str], str]:
-    """Return the URLs of control and of nodes that are known, and the token."""
-    token = _token(chosen)
-    document = None if chosen.control and token else _ready(chosen)
+def _whereabouts(chosen: SendSettings) -> tuple[str, list[str], str, str]:
+    """Return the URLs of control and of nodes that are known, the token, and where that is from."""
+    token, source = _token(chosen), _source(chosen)
+    system = None if chosen.control and token else _system(chosen)
+    document = None if system is None else system.document
     control = chosen.control or (document["control"]["url"] if document else "")
     control = control.rstrip("/")
     if not is_url(control):
@@ -160,21 +171,31 @@ def _whereabouts(chosen: SendSettings) -> tuple[str, list[str], str]:
     if not token:
         account = document["account"] if document else None
         token = account["api_token"] if account and not chosen.control else ""
+        source = f"the system in {chosen.dir}"
     if not token:
         raise click.UsageError("There is no token; name --token-file, or set ZT_SEND_TOKEN")
     if not is_private(control):
         click.echo("Note: without TLS (https) others on the way can read the token.", err=True)
-    edges = document["edges"].values() if document and not chosen.control else ()
-    return control, [edge["http"].rstrip("/") for edge in edges], token
+    if system is not None and not system.serves("control"):
+        click.echo(f"Note: control is away; {_UNFOLLOWED}", err=True)
+    return control, [] if system is None else system.doors(), token, source
 
 
-def _ready(chosen: SendSettings) -> Ready | None:
+def _system(chosen: SendSettings) -> System | None:
     if chosen.control:
         return None
     try:
         return status.read(chosen.dir)
     except status.CannotTell as exc:
-        raise click.ClickException(f"{exc} Or name --control and --token-file.") from exc
+        said = f"{exc.what} For a system elsewhere name --control and --token-file. {exc.cure}"
+        raise click.ClickException(said) from exc
+
+
+def _source(chosen: SendSettings) -> str:
+    """Return in words where the token of :func:`_token` comes from."""
+    if chosen.token is not None:
+        return "--token or ZT_SEND_TOKEN"
+    return str(chosen.token_file)
 
 
 def _token(chosen: SendSettings) -> str:
@@ -184,9 +205,12 @@ def _token(chosen: SendSettings) -> str:
         try:
             with chosen.token_file.expanduser().open("rb") as file:
                 token = file.read(SEND_TOKEN_BYTES_MAX + 1).decode()
-        except (OSError, UnicodeDecodeError):
+        except OSError as exc:
+            why = (exc.strerror or "it cannot be read").lower()
+            raise click.UsageError(f"{chosen.token_file}: {why}; correct --token-file") from None
+        except UnicodeDecodeError:
             raise click.UsageError(
-                f"{chosen.token_file}: cannot be read as text; correct --token-file"
+                f"{chosen.token_file}: is no text; correct --token-file"
             ) from None
     token = token.strip()
     is_word = token.isascii() and token.isprintable() and " " not in token

@@ -1,7 +1,7 @@
 """What became of an upload, from what control says of it.  Pure.
 
 The rule: it went well only when every delivery is made and the content destroyed; whatever keeps it
-from that is said in words, also when it may still heal.
+from that is said in words.  What was taken whole and may still arrive did not fail: it waits.
 """
 
 from collections.abc import Mapping, Sequence
@@ -19,8 +19,8 @@ _NEVER_WHOLE: Final = {
     "cancelled": "was cancelled",
     "expired": "expired: no byte came for too long",
 }
+_PARKED: Final = "parked"
 _STUCK: Final = {
-    "parked": "waits for you: correct the destination, then retry the delivery",
     "failed": "was given up",
     "cancelled": "was cancelled",
 }
@@ -31,18 +31,28 @@ class End(StrEnum):
 
     UNDER_WAY = "under way"
     SETTLING = "settling"
+    WAITS = "waits"
     DELIVERED = "delivered"
     FAILED = "failed"
 
 
 @dataclass(frozen=True, slots=True)
 class Delivery:
-    """One delivery as its sender sees it; ``error`` is in words, empty if there is none."""
+    """One delivery as its sender sees it; ``error`` is in words, empty if there is none.
+
+    ``label`` is what its owner calls the destination, empty if that is not known.
+    """
 
     destination: str
     state: str
     attempts: int
     error: str
+    label: str = ""
+
+    @property
+    def where(self) -> str:
+        """Return the destination in words."""
+        return self.label or self.destination
 
 
 @dataclass(frozen=True, slots=True)
@@ -70,9 +80,9 @@ def seen(document: Mapping[str, object], digest: str) -> Fate:
     deliveries = tuple(map(_delivery, _many(document.get("deliveries"))))
     if isinstance(said, str) and said.startswith("sha256:") and said != f"sha256:{digest}":
         return Fate(End.FAILED, "what arrived has another SHA-256 than the file", deliveries)
-    stuck = [one for one in deliveries if one.state in _STUCK]
-    if stuck:
-        return Fate(End.FAILED, "; ".join(map(_stuck, stuck)), deliveries)
+    held = _maybe_held(deliveries)
+    if held is not None:
+        return held
     ended = str(document.get("outcome") or state)
     if state in _NEVER_WHOLE or ended in _NEVER_WHOLE:
         word = ended if ended in _NEVER_WHOLE else state
@@ -85,6 +95,17 @@ def seen(document: Mapping[str, object], digest: str) -> Fate:
     trouble = next((one.error for one in deliveries if one.error), "")
     again = f", tried again: {trouble}" if trouble else ""
     return Fate(End.UNDER_WAY, f"delivering {len(made)}/{len(deliveries)}{again}", deliveries)
+
+
+def _maybe_held(deliveries: tuple[Delivery, ...]) -> Fate | None:
+    """Return the fate that a delivery gives which is held back; ``None`` if none is."""
+    stuck = [one for one in deliveries if one.state in _STUCK]
+    if stuck:
+        return Fate(End.FAILED, "; ".join(map(_stuck, stuck)), deliveries)
+    waiting = [one for one in deliveries if one.state == _PARKED]
+    if waiting:
+        return Fate(End.WAITS, "; ".join(map(_waits, waiting)), deliveries)
+    return None
 
 
 def _destroyed(deliveries: Sequence[Delivery], made: int) -> Fate:
@@ -100,7 +121,28 @@ def _destroyed(deliveries: Sequence[Delivery], made: int) -> Fate:
 
 def _stuck(delivery: Delivery) -> str:
     error = f" ({delivery.error})" if delivery.error else ""
-    return f"the delivery to {delivery.destination} {_STUCK[delivery.state]}{error}"
+    return f"the delivery to {delivery.where} {_STUCK[delivery.state]}{error}"
+
+
+def _waits(delivery: Delivery) -> str:
+    error = f": {delivery.error}" if delivery.error else ""
+    return (
+        f"its delivery to {delivery.where} waits{error}; it goes on by itself once that is mended"
+    )
+
+
+def are_waiting(document: Mapping[str, object]) -> bool:
+    """Say whether a delivery of *document* waits, so that its destination is to be named."""
+    return any(one.get("state") == _PARKED for one in _many(document.get("deliveries")))
+
+
+def named(document: Mapping[str, object], labels: Mapping[str, str]) -> dict[str, object]:
+    """Return *document* with the *labels* of destinations, by their ids, in its deliveries."""
+    many = [
+        {**one, "label": labels.get(str(one.get("destination")), "")}
+        for one in _many(document.get("deliveries"))
+    ]
+    return {**document, "deliveries": many}
 
 
 def _many(given: object) -> list[Mapping[str, object]]:
@@ -115,15 +157,23 @@ def _delivery(one: Mapping[str, object]) -> Delivery:
         str(one.get("destination", "")),
         str(one.get("state", "")),
         attempts if isinstance(attempts, int) else 0,
-        _reason(one.get("error")),
+        _reason(one),
+        str(one.get("label") or ""),
     )
 
 
-def _reason(code: object) -> str:
-    """Return the words of the shared table for the word of an error."""
+def _reason(one: Mapping[str, object]) -> str:
+    """Return in words what keeps a delivery back: what control says, or the shared table.
+
+    Of both only what is wrong: what follows the semicolon is a cure for somebody else, or for
+    another moment.
+    """
+    code, advice = one.get("error"), one.get("advice")
     if not isinstance(code, str) or not code:
         return ""
+    if isinstance(advice, str) and advice:
+        return advice.partition(";")[0]
     try:
-        return TABLE[Code(code)].reason
+        return TABLE[Code(code)].reason.partition(";")[0]
     except ValueError:
         return code

@@ -51,7 +51,7 @@ def _all(arguments: Sequence[Path], folder: str, *, recursive: bool) -> Iterator
         elif recursive:
             yield from _within(path, virtual(folder, name))
         else:
-            problem = "is a folder; add --recursive to send what is in it"
+            problem = "is a folder; with -r (--recursive) folders are sent too, and all below them"
             yield Wanted(path, virtual(folder, name), problem=problem)
 
 

@@ -1,7 +1,7 @@
 """Follows uploads through control until their deliveries have ended.
 
 The rule: it asks politely: ever more rarely, and never much at once.  A control that is away is
-waited for; what was uploaded is delivered without it.
+waited for a little; what was uploaded is delivered without it.
 """
 
 import asyncio
@@ -12,6 +12,7 @@ from typing import Final
 from ops.send.fate import End, Fate, seen
 from ops.send.tus import Lost, Refused
 from zentransfer.limits import (
+    SEND_AWAY_S,
     SEND_POLL_FIRST_S,
     SEND_POLL_MAX_S,
     SEND_POLLS_MAX,
@@ -21,6 +22,7 @@ from zentransfer.limits import (
 Ask = Callable[[str], Awaitable[Mapping[str, object] | None]]
 
 _REFUSALS: Final = (401, 403)
+_AWAY: Final = "control does not answer, so its delivery cannot be followed; it goes on by itself"
 _UNHEARD: Final = "control has not heard of it yet"
 
 
@@ -36,6 +38,7 @@ class Follower:
         self._for_s = for_s
         self._random = random
         self._turns = asyncio.Semaphore(SEND_POLLS_MAX)
+        self._silent_s: float | None = None  # since when nobody answers
 
     async def follow(self, upload: str, digest: str, told: Callable[[Fate], None]) -> Fate:
         """Return the fate of *upload* when it has one; *told* hears of every change before."""
@@ -49,13 +52,15 @@ class Follower:
             if now != last:
                 last, pause_s = now, SEND_POLL_FIRST_S
                 told(now)
-            if now.end in (End.DELIVERED, End.FAILED):
+            if now.end in (End.DELIVERED, End.FAILED, End.WAITS):
                 return now
+            if self._silent_s is not None and loop.time() - self._silent_s >= SEND_AWAY_S:
+                return Fate(End.WAITS, _AWAY, now.deliveries)
             if now.end is End.SETTLING and loop.time() >= settled_s:
                 return Fate(End.FAILED, now.words, now.deliveries)
             if loop.time() >= ends_s:
-                words = f"not delivered after {self._for_s:g} s: {now.words}; it goes on without us"
-                return Fate(End.FAILED, words, now.deliveries)
+                words = f"not delivered after {self._for_s:g} s: {now.words}; it goes on by itself"
+                return Fate(End.WAITS, words, now.deliveries)
             await asyncio.sleep(pause_s * self._random.uniform(0.75, 1.25))
             pause_s = min(pause_s * 1.5, SEND_POLL_MAX_S)
 
@@ -65,8 +70,11 @@ class Follower:
                 document = await self._ask(upload)
         except Refused as exc:
             if exc.status in _REFUSALS:
-                return Fate(End.FAILED, f"cannot be followed: {exc.words}")
+                return Fate(End.WAITS, f"its delivery cannot be followed: {exc.words}")
             return last
         except Lost:
+            if self._silent_s is None:
+                self._silent_s = asyncio.get_running_loop().time()
             return last
+        self._silent_s = None
         return last if document is None else seen(document, digest)

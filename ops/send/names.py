@@ -17,6 +17,22 @@ def text(name: bytes) -> str:
         return name.decode("latin-1")
 
 
+def checked_folder(folder: str) -> str:
+    """Return the virtual *folder*; raises ``ValueError`` for what none can be called."""
+    if ".." in folder.replace("\\", "/").split("/"):
+        raise ValueError(
+            "'..' leads out of the folder of your account; name one such as 2026/match"
+        )
+    if not shown(folder) == folder:
+        raise ValueError("it has characters that no screen shows; name one such as 2026/match")
+    return folder
+
+
+def is_changed(name: str) -> bool:
+    """Say whether what is called *name* arrives otherwise: some systems hold no colon."""
+    return ":" in name
+
+
 def virtual(folder: str, parts: Sequence[bytes]) -> str:
     """Return the name to send for a file: its *parts* below the virtual *folder*, by slashes."""
     above = [part for part in folder.split("/") if part not in ("", ".")]

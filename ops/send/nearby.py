@@ -92,6 +92,11 @@ def next_door(doors: Sequence[Door], now: Region, tried: Collection[Region]) -> 
     return next(iter(untried or others), None)
 
 
+def is_by_place(nearby: Nearby) -> bool:
+    """Say whether the order rests on where the client is, and so on the data of others."""
+    return nearby.reason == "geoip" or nearby.reason.startswith("measured:")
+
+
 def why(nearby: Nearby) -> str:
     """Return in words why the first region is first."""
     if nearby.reason.startswith("measured:"):

@@ -16,6 +16,8 @@ from ops.send.names import shown
 
 EXIT_GOOD: Final = 0
 EXIT_FAILED: Final = 1
+EXIT_WAITS: Final = 3
+"""Nothing failed, and not everything is delivered yet: it goes on by itself."""
 EXIT_INTERRUPTED: Final = 130
 
 _STEP: Final = 1000
@@ -27,6 +29,8 @@ class State(StrEnum):
 
     DELIVERED = "delivered"
     UPLOADED = "uploaded"
+    TAKEN = "taken"
+    """Whole there, and its delivery waits for something, or cannot be followed."""
     FAILED = "failed"
     STOPPED = "stopped"
 
@@ -71,8 +75,10 @@ class Whole:
         """What the process says of it to its caller."""
         if self.is_interrupted:
             return EXIT_INTERRUPTED
-        are_good = all(is_good(result, waits=self.waits) for result in self.results)
-        return EXIT_GOOD if are_good else EXIT_FAILED
+        bad = [result for result in self.results if not is_good(result, waits=self.waits)]
+        if all(result.state is State.TAKEN for result in bad):
+            return EXIT_WAITS if bad else EXIT_GOOD
+        return EXIT_FAILED
 
 
 def is_good(result: Result, *, waits: bool) -> bool:
@@ -109,14 +115,18 @@ def json_summary(whole: Whole) -> str:
     )
 
 
-_SENT: Final = frozenset({State.DELIVERED, State.UPLOADED})
+_SENT: Final = frozenset({State.DELIVERED, State.UPLOADED, State.TAKEN})
+_COUNTED: Final = {State.TAKEN: "taken, delivery waits"}
 
 
 def line(result: Result) -> str:
     """Return the one line that tells a result to a person."""
     place = f" by {result.region}" if result.region else ""
     digest = f", sha256 {result.sha256}" if result.sha256 and result.state in _SENT else ""
-    error = f": {result.error}" if result.error else ""
+    if result.state is State.STOPPED:
+        return shown(f"{result.path}: stopped by you: {result.error}")
+    between = ";" if result.state is State.TAKEN else ":"
+    error = f"{between} {result.error}" if result.error else ""
     if result.state is State.FAILED and not result.region:
         return shown(f"{result.path}: {result.error}")
     speed = _speed(result) if result.state in _SENT else ""
@@ -127,7 +137,7 @@ def line(result: Result) -> str:
 def summary(whole: Whole) -> str:
     """Return the last line for a person."""
     states = Counter(result.state for result in whole.results)
-    parts = [f"{states[state]} {state}" for state in State if states[state]]
+    parts = [f"{states[state]} {_COUNTED.get(state, state)}" for state in State if states[state]]
     sent = sum(result.size for result in whole.results if result.state in _SENT)
     left = f" Incomplete uploads that end by themselves: {whole.left}." if whole.left else ""
     return f"{', '.join(parts)}; {amount(sent)} in {whole.seconds:.1f} s.{left}"
@@ -147,8 +157,16 @@ def amount(count: float) -> str:
 def stopped(result: Result) -> Result:
     """Return *result* of a file that a person's Ctrl-C overtook."""
     if result.state is State.UPLOADED:
-        return replace(result, error="whole there; its delivery goes on without us")
-    return replace(result, state=State.STOPPED, error=result.error or "not sent")
+        return replace(result, error="whole there; its delivery goes on by itself")
+    nothing = "nothing of it was sent"
+    return replace(result, state=State.STOPPED, error=result.error or nothing)
+
+
+def lost(sent: int, size: int, region: str, *, is_ended: bool) -> str:
+    """Return what became of the *sent* bytes, of *size*, of an upload that was stopped."""
+    fate = "are destroyed there" if is_ended else "are destroyed there when nobody goes on"
+    told = f"the {amount(sent)} of {amount(size)} that went to {region} {fate}"
+    return f"{told}; sending it again starts anew"
 
 
 def _speed(result: Result) -> str:

@@ -12,7 +12,8 @@ from dataclasses import dataclass, field, replace
 from random import Random
 from typing import Final
 
-from ops.send import nearby, report
+from ops.send import fate as fates
+from ops.send import names, nearby, report
 from ops.send.backoff import pause_s
 from ops.send.client import Client, Waits
 from ops.send.content import Content, Unreadable
@@ -27,6 +28,7 @@ from ops.send.sending import Patience, Sending, Step
 from ops.send.tus import Lost, Refused
 from zentransfer.ids import Region
 
+_STATES: Final = {End.DELIVERED: State.DELIVERED, End.WAITS: State.TAKEN, End.FAILED: State.FAILED}
 _ROUNDS: Final = 4  # of asking everybody where to go, before it is said that nobody answers
 
 
@@ -53,6 +55,8 @@ class Plan:
     follow_s: float = 0.0
     """How long deliveries are waited for; 0: not at all."""
     in_json: bool = False
+    hint: str = ""
+    """What is added to a refusal of the token: where it came from."""
 
 
 class Run:
@@ -73,8 +77,12 @@ class Run:
         }
         self._said: set[int] = set()
         self._left: list[str] = []
+        self._sent: dict[int, int] = {}  # bytes given away, of each file
+        self._labels: dict[str, str] | None = None
         patience = plan.patience
-        self._sender = Sender(self._client, plan.control, self._asked_again, random, patience)
+        self._sender = Sender(
+            self._client, plan.control, self._asked_again, random, patience, plan.hint
+        )
 
     async def run(self) -> int:
         """Send everything and return the exit code; raises :class:`NobodyAnswers`."""
@@ -101,6 +109,8 @@ class Run:
         self._sender.patience = replace(plan.patience, may_move=self._may_move)
         if not plan.in_json:
             self._screen.say(self._heading(len(good), size))
+            if any(names.is_changed(plan.files[number].name) for number in good):
+                self._screen.say("Not every system holds a colon in a name: each arrives as _.")
         self._screen.begin(len(plan.files), size)
         for number, one in enumerate(plan.files):
             if one.problem:
@@ -135,7 +145,9 @@ class Run:
                 try:
                     self._nearby = nearby.within(await self._client.route(at), self._plan.region)
                 except Refused as exc:
-                    raise NobodyAnswers(f"{at} refuses: {exc.words}") from exc
+                    raise NobodyAnswers(
+                        f"{at} refuses: {exc.hinted(self._plan.hint).words}"
+                    ) from exc
                 except nearby.Unusable as exc:
                     raise NobodyAnswers(str(exc)) from exc
                 except Lost as exc:
@@ -158,8 +170,11 @@ class Run:
         return self._nearby.doors
 
     def _heading(self, count: int, size: int) -> str:
+        if not count:
+            return "Nothing of what you named can be sent."
         files = "1 file" if count == 1 else f"{count} files"
-        source = "".join(f" ({line})" for line in self._nearby.attribution)
+        attribution = self._nearby.attribution if nearby.is_by_place(self._nearby) else ()
+        source = "".join(f" ({line})" for line in attribution)
         first, why = self._nearby.doors[0].region, nearby.why(self._nearby)
         return f"Sending {files}, {report.amount(size)}, to {first}: {why}{source}."
 
@@ -169,9 +184,7 @@ class Run:
         """Send a file; says whether it is to be followed."""
         wanted, began_s = self._plan.files[number], _now_s()
         self._screen.sending(number, wanted.name, wanted.size)
-        watch = Watch(
-            lambda at: self._screen.at(number, at), lambda state: self._stands(number, state)
-        )
+        watch = Watch(lambda at: self._moved(number, at), lambda state: self._stands(number, state))
         content = Content(wanted.path, executor)
         try:
             await content.open()
@@ -194,6 +207,10 @@ class Run:
             return False
         return True
 
+    def _moved(self, number: int, at: int) -> None:
+        self._sent[number] = at
+        self._screen.at(number, at)
+
     def _stands(self, number: int, state: Sending) -> None:
         self._screen.at(number, state.offset)
         self._screen.trouble(number, state.why if state.is_hurt else "")
@@ -205,18 +222,22 @@ class Run:
         fate = await self._follower.follow(
             result.upload, result.sha256, lambda fate: self._told(number, fate)
         )
-        is_good = fate.end is End.DELIVERED
         ended = replace(
             result,
-            state=State.DELIVERED if is_good else State.FAILED,
-            error="" if is_good else fate.words,
+            state=_STATES[fate.end],
+            error="" if fate.end is End.DELIVERED else fate.words,
             seconds=result.seconds + _now_s() - began_s,
             deliveries=fate.deliveries,
         )
         self._end(number, ended)
 
     async def _ask_control(self, upload: str) -> Mapping[str, object] | None:
-        return await self._client.upload(self._plan.control, upload)
+        document = await self._client.upload(self._plan.control, upload)
+        if document is None or not fates.are_waiting(document):
+            return document
+        if not self._labels:
+            self._labels = await self._client.labels(self._plan.control)
+        return fates.named(document, self._labels)
 
     def _told(self, number: int, fate: Fate) -> None:
         self._results[number] = replace(self._results[number], deliveries=fate.deliveries)
@@ -261,8 +282,11 @@ class Run:
         ended = await self._sender.ended(state)
         self._results[number] = self._kept(number, ended)
         if ended.is_all_out and ended.step is not Step.WHOLE:
-            error = "stopped at its end; look whether it arrived before you send it again"
+            error = "it was all sent, and may have arrived: look before you send it again"
             self._results[number] = replace(self._results[number], error=error)
+        elif sent := self._sent.get(number, 0) if state.url else 0:
+            gone = report.lost(sent, state.size, state.door.region, is_ended=not ended.url)
+            self._results[number] = replace(self._results[number], error=gone)
 
     async def _end_left(self) -> None:
         """End what was left behind, now that its node may be back."""

@@ -19,6 +19,7 @@ from ops.send.tus import Lost, Refused
 from zentransfer.limits import SEND_LEAVE_S
 
 _ENDED: Final = 204
+_GONE: Final = (_ENDED, 404, 410)
 _WHOLE_ALREADY: Final = 403
 
 
@@ -39,6 +40,8 @@ class Sender:
     route: Callable[[], Awaitable[Sequence[Door]]]
     random: Random
     patience: Patience
+    hint: str = ""
+    """What is added to a refusal of the token."""
     unfinished: dict[int, Sending] = field(default_factory=dict)
     """Uploads under way, by the number of the file."""
 
@@ -63,14 +66,15 @@ class Sender:
     async def ended(self, state: Sending) -> Sending:
         """Return *state* after its upload was ended at its node, as far as that is reached.
 
-        It turns out whole if the node says that it is not its sender's to end any more.
+        It has no URL then.  It turns out whole if the node says that it is not its sender's to end
+        any more.
         """
         if not state.url:
             return state
         status = await self.terminated(state.url)
         if status == _WHOLE_ALREADY and state.is_all_out:
             return replace(state, step=Step.WHOLE)
-        return state
+        return replace(state, url="") if status in _GONE else state
 
     async def terminated(self, url: str) -> int:
         """End the upload at *url*; return the status that its node answered, 0 if it is away."""
@@ -103,7 +107,7 @@ class Sender:
         except Unreadable as exc:
             return reached[0].gave_up(str(exc))
         except Refused as exc:
-            return reached[0].refused(exc, _now_s())
+            return reached[0].refused(exc.hinted(self.hint), _now_s())
         except Lost as exc:
             return reached[0].lost(str(exc), _now_s())
 

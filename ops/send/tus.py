@@ -20,6 +20,7 @@ _CONTENT_TYPE: Final = "application/offset+octet-stream"
 _NUMBER: Final = re.compile("[0-9]{1,18}")
 _UPLOAD: Final = re.compile("up_[a-z2-7]{26}")
 _WORDS_CHARS_MAX: Final = 300
+_UNAUTHENTICATED: Final = 401
 _DEFAULTS: Final = {
     401: "the token is not accepted; take a new one from your account page",
     413: "the file is larger than the account may send",
@@ -63,6 +64,12 @@ class Refused(Exception):
         self.status = status
         self.words = words
         self.retry_after_s = retry_after_s
+
+    def hinted(self, hint: str) -> "Refused":
+        """Return it with the *hint* in its words, if it is the token that is refused."""
+        if self.status != _UNAUTHENTICATED or not hint:
+            return self
+        return Refused(self.status, f"{self.words}; {hint}", self.retry_after_s)
 
 
 def creating(name: str, size: int) -> dict[str, str]:

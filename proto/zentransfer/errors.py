@@ -58,6 +58,7 @@ class Code(StrEnum):
     VERSION_MISMATCH = "version_mismatch"
     MISDIRECTED = "misdirected"
     SUPERSEDED = "superseded"
+    DUPLICATE = "duplicate"
     DAMAGED = "damaged"
     # It heals: the same request may succeed later.
     CHECKSUM_MISMATCH = "checksum_mismatch"
@@ -123,7 +124,7 @@ TABLE: Final[Mapping[Code, Reply]] = MappingProxyType(
             Grpc.UNAUTHENTICATED,
             401,
             530,
-            "Sign-in failed; check the name and secret and the address on your account page",
+            "Sign-in failed; check the credential, and that you have it for this address",
         ),
         Code.TLS_REQUIRED: _final(
             Grpc.UNAUTHENTICATED, 403, 530, "This credential needs TLS; turn on encryption"
@@ -190,6 +191,9 @@ TABLE: Final[Mapping[Code, Reply]] = MappingProxyType(
         ),
         Code.SUPERSEDED: _final(
             Grpc.ABORTED, 409, 550, "A newer request of yours took over; let it go on"
+        ),
+        Code.DUPLICATE: _final(
+            Grpc.ALREADY_EXISTS, 409, 550, "The same file came before; nothing is missing"
         ),
         Code.DAMAGED: _final(
             Grpc.DATA_LOSS,

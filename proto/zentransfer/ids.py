@@ -6,6 +6,7 @@ camera's secret are not ids and may not (law 11).
 """
 
 import base64
+import hashlib
 import re
 from collections.abc import Callable
 from enum import StrEnum
@@ -144,3 +145,11 @@ def _base32(data: bytes) -> str:
 
 def _camera(data: bytes) -> str:
     return _base32(data).translate(_CAMERA)
+
+
+def ticket_kid(region: Region, public: bytes) -> str:
+    """Return the name of the key by which tickets of *region* are verified: raw Ed25519.
+
+    It says which key it is, so that none can stand in for another.
+    """
+    return f"{region}-{hashlib.sha256(public).hexdigest()[:16]}"

@@ -85,6 +85,7 @@ LINK_COMMANDS_KEPT: Final = 256  # ids: of commands that were done, to answer a 
 LINK_REPLIES_MAX: Final = 64  # messages: answers to commands that wait to be sent
 LINK_ECHOES_KEPT: Final = 8  # echoes: the best of these gives the clock's offset (RFC 5905)
 FLEET_COMMANDS_MAX: Final = 32  # commands: unanswered on one stream; half of what may wait for it
+FLEET_TRACES_AT_ONCE: Final = 16  # commands: to trace, unanswered on one stream; others wait
 FLEET_CREDIT: Final = 4  # batches: of one stream in flight, 800 facts; more waits in the outbox
 FLEET_OFFER_S: Final = 30.0  # seconds: until a snapshot that nobody answered for is offered again
 LINK_CREDIT_MAX: Final = 16  # batches: whatever a welcome says, no more in flight
@@ -95,6 +96,16 @@ RECEIVING_PAUSE_S: Final = 2.0  # seconds: between two reports of what a process
 RECEIVING_REPORT_MAX: Final = 200  # uploads: of one report, 0.5 MiB; others wait for the next one
 RECEIVING_KEPT_MAX: Final = 65_536  # uploads: at control; all that one process may have begun
 RECEIVING_KEPT_S: Final = 90_000.0  # seconds: since it was last told; it has expired an hour before
+TRACE_S: Final = 900.0  # seconds: that a trace is open; to set up a camera takes less
+TRACE_AGAIN_S: Final = 60.0  # seconds: that asking again must add, or no node is asked
+TRACES_MAX: Final = 256  # traces: open at once, at control and in each process
+TRACES_PER_ACCOUNT_MAX: Final = 8  # traces: of one account at once
+TRACE_LINES_MAX: Final = 500  # lines: kept of one trace at control; a session of 100 files
+TRACE_LINES_WAITING_MAX: Final = 1_000  # lines: of one process on their way to control, 1 MB
+TRACE_LINES_BEFORE_MAX: Final = 8  # lines: of a session, kept until it says who it is
+TRACE_LINES_PER_REPORT_MAX: Final = 50  # lines: of one message to control, 50 KB
+TRACE_LINE_BYTES_MAX: Final = 512  # bytes: of one line; what is longer is cut
+TRACE_PAUSE_S: Final = 0.25  # seconds: between two reports; who watches sees it live
 LINK_FETCH_S: Final = 300.0  # seconds: for a whole snapshot, 256 MiB at 7 Mbit/s
 SNAPSHOT_PART_BYTES: Final = 1_048_576  # bytes: of a snapshot in one message
 SNAPSHOT_DELTA_BYTES_MAX: Final = 1_048_576  # bytes: a longer delta is no small change: fetch it
@@ -111,6 +122,7 @@ SEAL_RECORD_BYTES_MIN: Final = 8_192  # bytes: the first full record still holds
 SEAL_RECORD_BYTES_MAX: Final = 4_194_304  # bytes: what a reader holds in memory for one log
 SEGMENTS_PER_UPLOAD_MAX: Final = 2_000  # segments: attaches that wrote; each costs record space
 PARTIALS_PER_UPLOAD_MAX: Final = 256  # uploads: more URLs do not fit into one Upload-Concat header
+FINALS_ANEW_MAX: Final = 16  # uploads: that the same final was, and none of them was ever whole
 FINALS_PER_PARTIAL_MAX: Final = 64  # uploads: that one partial upload is a part of
 MANIFEST_BYTES_MAX: Final = 131_072  # bytes: every segment and partial that there can be
 MARK_EVERY_BYTES: Final = 268_435_456  # bytes: what a claim scans at most, about a second of disk
@@ -140,6 +152,13 @@ REGION_NOTICE_BYTES_MAX: Final = 128  # bytes: an id and a number; anything long
 REGION_DIAL_S: Final = 2.0  # seconds: for an answer of Redis; after that it is away
 REGION_RETRY_S: Final = 2.0  # seconds: longest pause before it is dialled again, so back within 5
 REGION_SILENCE_S: Final = 1.5  # seconds: without a word before it is asked whether it is there
+REGION_LOCAL_LOOK_S: Final = 1.0  # seconds: between two looks for the node's other processes
+SHARE_PAUSE_S: Final = 0.2  # seconds: between two looks at how many uploads an account has here
+SHARE_AGAIN_S: Final = 1.0  # seconds: then what did not change is said again
+SHARE_KEPT_S: Final = 5.0  # seconds: that such a word of another process counts
+SHARES_TOLD_MAX: Final = 100  # accounts: of one round, those with the most uploads
+SHARES_KEPT_MAX: Final = 65_536  # words: of all other processes together; 15 MB of memory
+CUTS_KEPT_MAX: Final = 4_096  # uploads: whose takeovers between processes are counted
 UPLOADS_HELD_MAX: Final = 256  # uploads: open between two requests; others are claimed anew
 UPLOADS_TOLD_KEPT: Final = 4_096  # uploads: whose outcome is known to be told; others, told again
 TAKEOVER_S: Final = 10.0  # seconds: until the request before has let go: a flush of a slow disk
@@ -154,6 +173,16 @@ UNFINISHED_S: Final = 86_400.0  # seconds: without a byte, then an unfinished up
 EXPIRY_PAUSE_S: Final = 900.0  # seconds: between two looks at everything that is unfinished
 UNFINISHED_MAX: Final = 65_536  # uploads: begun and not ended, of one process; 10 MB of memory
 UNFINISHED_PER_ACCOUNT_MAX: Final = 8_192  # uploads: begun and not ended, of one account
+HANDOVER_S: Final = 60.0  # seconds: in which an upload that was sent on must begin
+HANDOVER_SKEW_S: Final = 30.0  # seconds: that the clocks of two regions may differ
+HANDOVER_HOPS_MAX: Final = 2  # hand-overs: of one upload; the second only for a pin, then no more
+HANDOVER_TICKET_CHARS_MAX: Final = 1_024  # characters: of a ticket, which has some 400
+HANDOVER_PATH_CHARS_MAX: Final = 6_144  # characters: of a path sent on; with its ticket below 8,190
+HANDOVERS_KEPT_MAX: Final = 16_384  # tickets: remembered as spent, for at most 120 s; 130 a second
+HANDOVERS_PER_ACCOUNT_MAX: Final = 4_096  # tickets: of one account, a quarter of these
+HANDOVERS_FORGOTTEN_AT_ONCE: Final = 64  # tickets: whose names one call removes; about 1 ms
+NEAREST_GAIN_MS_MIN: Final = 25.0  # milliseconds a round trip: for less it does not pay
+NEAREST_FROM_BYTES: Final = 262_144  # bytes: fewer are over within the round trips of a redirect
 INTERIM_PAUSE_S: Final = 1.0  # seconds: between two interim responses that tell progress
 SETTLE_PAUSE_S: Final = 5.0  # seconds: between tries to tell of an end that the disk would not take
 SWEEP_AT_ONCE: Final = 32  # uploads: looked at together at start, so that their flushes are grouped
@@ -166,8 +195,8 @@ INGEST_WORKERS_MAX: Final = 4  # processes: that take bytes in on one node, one 
 LEAVE_GRACE_S: Final = 1.0  # seconds: for accepted connections that nobody has read yet
 LOOP_LAG_MAX_S: Final = 0.1  # seconds: of lag that our own work makes; then nothing new is begun
 LOOP_LAG_LOOK_S: Final = 0.05  # seconds: between two looks at it
-LOOP_LAG_LOOKS: Final = 100  # looks: of which the second worst counts, so five seconds' p99
-FLUSH_WAIT_MAX_S: Final = 1.0  # seconds: that a fact waits for the disk; then nothing new is begun
+LOOP_LAG_STANDS_S: Final = 2.0  # seconds: of looks that are all late; a burst is worked off by then
+FLUSH_WAIT_MAX_S: Final = 5.0  # seconds: that a fact waits for the disk; many ends at once take 2
 ADOPT_PAUSE_S: Final = 5.0  # seconds: between two looks for places that nobody runs any more
 
 LANE_THREADS: Final = 4  # threads: of the fast lane; each can fill a core, so a few are enough
@@ -189,11 +218,47 @@ FTP_IDLE_S: Final = 300.0  # seconds: without a command; RFC 1123 section 4.1.3.
 FTP_REPLY_S: Final = 30.0  # seconds: for a client to take its replies
 FTP_KEEPALIVE_S: Final = 45  # seconds: NAT boxes forget a control connection that is silent longer
 FTP_DATA_WAIT_S: Final = 30.0  # seconds: for the data connection: LTE, satellite, later TLS
-FTP_FAREWELL_S: Final = 0.001  # seconds: in which the ends of a killed client come one by one
+FTP_FAREWELL_S: Final = 0.001  # seconds: in which the ends of a killed client come, on loopback
+FTP_FAREWELL_MIN_S: Final = 0.01  # seconds: the same from elsewhere, at least; else by its rtt
+FTP_FAREWELL_MAX_S: Final = 1.0  # seconds: the same, at most; satellites have an rtt of 0.6 s
 FTP_DATA_BUFFER_BYTES: Final = 262_144  # bytes: of one data connection; 1 MiB gained nothing
 FTP_PORT_TRIES_MAX: Final = 16  # ports: drawn for one data connection until one is free
 FTP_FOLDERS_MAX: Final = 256  # folders: made in one session and remembered
+FTP_NAME_BYTES_MAX: Final = 255  # bytes: of one name in a path, as it is sent
+FTP_GHOSTS_MAX: Final = 2_048  # files: that one credential may look back at
+FTP_GHOSTS_IN_ALL_MAX: Final = 131_072  # files: that are shown by one process; 60 MB of memory
+FTP_GHOST_KEPT_S: Final = 21_600.0  # seconds: that a file is shown after it came, 6 hours
+FTP_GHOSTS_LOOK_S: Final = 60.0  # seconds: between two looks for what is shown no more
+FTP_CANDIDATES_MAX: Final = 4_096  # uploads: cut elsewhere in the region, that may be asked for
+FTP_RESEND_S: Final = 600.0  # seconds: in which the same file again is a resend after a lost 226
+FTP_RENAME_S: Final = 300.0  # seconds: that a file under a temporary name waits for its last name
+FTP_SESSIONS_PER_CREDENTIAL_MAX: Final = 10_240  # sessions: one leaked password leaves places
+FTP_LOGIN_PAUSE_MAX_S: Final = 5.0  # seconds: that a wrong password costs where many were wrong
+FTP_WRONG_MAX: Final = 200  # wrong passwords: of one network, less those that fade, then it waits
+FTP_WRONG_FADES_S: Final = 6.0  # seconds: in which one wrong password is forgotten
+FTP_NETWORKS_MAX: Final = 16_384  # networks: whose wrong passwords one process counts
 FTP_LAST_WORD_S: Final = 0.5  # seconds: for the last replies of sessions when the door closes
+FTP_STRANGERS_MAX: Final = 2_048  # sessions: not signed in; of one address a quarter of them
+FTP_UNREAD_BYTES_MAX: Final = 2_097_152  # bytes: that a client does not take; a listing is 1 MB
+FTP_RESERVED_S: Final = 60.0  # seconds: that a PASV waits for its client; 30 s, and some for STOR
+
+SFTP_CONNECTIONS_MAX: Final = 4_096  # connections: of one process; each costs some 150 KiB
+SFTP_HANDSHAKES_MAX: Final = 128  # connections: not signed in; their key exchange is CPU time
+SFTP_PER_ADDRESS_MAX: Final = 512  # connections: a stadium's cameras share one address
+SFTP_CHANNELS_MAX: Final = 10  # sessions: of one connection at once, as of OpenSSH's MaxSessions
+SFTP_HANDLES_MAX: Final = 32  # files and folders: of one session, open or waiting for their names
+SFTP_PACKET_BYTES_MAX: Final = 262_144  # bytes: of one request, as of OpenSSH
+SFTP_AHEAD_BYTES_MAX: Final = 2_097_152  # bytes: from the next in order; 64 writes of 32 KiB
+SFTP_AHEAD_WRITES_MAX: Final = 256  # writes: that came before their turn
+SFTP_INFLOW_BYTES_MAX: Final = 262_144  # bytes: of one file between its writes and the log
+SFTP_REPLIES_BYTES_MAX: Final = 1_048_576  # bytes: of replies that a client does not take
+SFTP_RENAME_S: Final = 60.0  # seconds: that a temporary name is kept; clients rename at once
+SFTP_SEEN_MAX: Final = 1_024  # names: that a session is shown of what it sent and made
+FTP_HELLO_BYTES_MAX: Final = 32_768  # bytes: of a client's hello; one with quantum keys has 2 KB
+FTP_HANDSHAKE_S: Final = 20.0  # seconds: for a TLS handshake; three round trips by satellite
+FTP_HANDSHAKES_MAX: Final = 512  # handshakes: of control connections at once, 50 KB each
+FTP_TLS_BUFFER_BYTES: Final = 65_536  # bytes: read at once of a data connection by TLS
+FTP_REUSE_KEPT_MAX: Final = 10_000  # senders: remembered to continue their TLS sessions
 
 REMOTE_NAME_BYTES_MAX: Final = 255  # bytes: of one name; what ext4, XFS and most others hold
 DELIVERY_STALE_PARTS_MAX: Final = 1_000  # parts: of earlier attempts that an attempt looks for
@@ -248,6 +313,8 @@ OBJECT_CLEAN_S: Final = 5.0  # seconds: that an ending writer takes to remove wh
 OBJECT_PROBE_S: Final = 10.0  # seconds: between two looks at a store, so that its loss is seen
 OBJECT_LOOK_S: Final = 3_600.0  # seconds: between two looks for what crashed writers left
 OBJECT_ORPHAN_S: Final = 86_400.0  # seconds: unlisted for longer, nobody is at it any more
+OBJECT_TOMBSTONE_S: Final = 604_800.0  # seconds: 7 days; the slowest writer marks within 4
+OBJECTS_DELETED_TOGETHER: Final = 1_000  # objects: as many as one request of S3 may name
 
 # --- control ---
 
@@ -345,8 +412,19 @@ SEND_POLL_MAX_S: Final = 5.0  # seconds: the pauses grow to this
 SEND_POLLS_MAX: Final = 4  # questions: to control at once, for all files
 SEND_SETTLE_S: Final = 10.0  # seconds: for reports of deliveries that the destruction overtook
 SEND_FOLLOW_S: Final = 3_600.0  # seconds: that deliveries are waited for
+SEND_AWAY_S: Final = 30.0  # seconds: without an answer of control, then deliveries are not followed
 SEND_LEAVE_S: Final = 3.0  # seconds: after Ctrl-C, to end unfinished uploads
 SEND_TOKEN_BYTES_MAX: Final = 4_096  # bytes: of a token's file; a token has some 70
+
+# --- ops: doctor ---
+
+DOCTOR_ANSWER_S: Final = 15.0  # seconds: for a connection, a handshake, each answer
+DOCTOR_LINE_BYTES_MAX: Final = 4_096  # bytes: of one line of a server
+DOCTOR_LINES_MAX: Final = 64  # lines: of one reply; longer ones are no FTP
+DOCTOR_LIST_BYTES_MAX: Final = 65_536  # bytes: of a list that is read, then it is enough
+DOCTOR_ADDRESSES_MAX: Final = 8  # addresses: of one name that are dialled
+DOCTOR_IDLE_S_MAX: Final = 900.0  # seconds: of silence that may be asked for
+DOCTOR_PASSWORD_BYTES_MAX: Final = 1_024  # bytes: of a password's file
 
 # --- relations ---
 
@@ -355,5 +433,9 @@ assert LINK_HEARTBEAT_S_MAX < FLEET_LATE_S < FLEET_LOST_S, "a beat may come late
 assert FLEET_KNOCKS_MAX * LINK_LONG_WAIT_S < FLEET_KNOCKS_WINDOW_S, "a clone's knocks must count"
 assert AUDIT_BYTES_MAX + 2 * OUTBOX_SEGMENT_BYTES < OUTBOX_BYTES_MAX, "the chain always has room"
 assert LINK_RETRY_MAX_S <= LINK_LONG_WAIT_S / 2, "to wait for a person is to wait longer"
+assert FLEET_COMMANDS_MAX + FLEET_TRACES_AT_ONCE < FLEET_OUTBOUND_MAX, (
+    "commands alone fill no queue"
+)
+assert FLEET_COMMANDS_MAX + FLEET_TRACES_AT_ONCE < LINK_REPLIES_MAX, "nor do their answers"
 assert UNFINISHED_S < RECEIVING_KEPT_S, "its node ends an upload before control forgets it"
 assert FTP_LAST_WORD_S < LEAVE_AT_ONCE_S, "sessions end before the door's own time is up"

@@ -16,6 +16,7 @@ from zentransfer.log_fields import (
     CODE,
     COUNT,
     EXIT_STATUS,
+    FLAG,
     MODULE,
     NODE,
     PROCESS,
@@ -60,6 +61,17 @@ _MISMATCH: Final = Text(MISMATCH)
 _UPLOAD: Final = id_of(Kind.UPLOAD)
 _DELIVERY: Final = id_of(Kind.DELIVERY)
 _DELETION: Final = Word("delivered", "cancelled", "erased", "expired", "unfinished")
+_NO_TLS: Final = Word(
+    "no_tls",
+    "other_server",
+    "version",
+    "cipher",
+    "certificate",
+    "hung_up",
+    "late",
+    "not_resumed",
+    "broken",
+)
 _ASIDE: Final = Word(
     "malformed",
     "unknown_kind",
@@ -153,8 +165,11 @@ FACTS: Final[Mapping[str, Fact]] = MappingProxyType(
         "sink.failing": _warning(reason=CODE),
         "sink.works": _info(),
         "sink.orphans_removed": _info(uploads=COUNT),
+        "sink.tombstones_removed": _info(uploads=COUNT),
         "ftp.failed": _error(),
         "ftp.no_data_port": _warning(),
+        "sftp.failed": _error(),
+        "ftp.tls_refused": _info(reason=_NO_TLS, is_data=FLAG),
         # what a node has to tell control (edge.outbox)
         "outbox.flush_failed": _error(),
         "outbox.gap": _error(),

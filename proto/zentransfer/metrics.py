@@ -5,12 +5,15 @@ account or upload, an address or a name (law 11), and never unbounded (law 7).
 """
 
 from collections.abc import Callable
+from typing import Final
 
 from aiohttp import web
-from prometheus_client import CollectorRegistry, Gauge
+from prometheus_client import CollectorRegistry, Gauge, Histogram
 from prometheus_client.exposition import CONTENT_TYPE_LATEST, generate_latest
 from prometheus_client.platform_collector import PlatformCollector
 from prometheus_client.process_collector import ProcessCollector
+
+_SECONDS: Final = (0.001, 0.002, 0.005, 0.01, 0.02, 0.05, 0.1, 0.2, 0.5, 1, 2, 5, 10)
 
 
 def registry() -> CollectorRegistry:
@@ -24,6 +27,11 @@ def registry() -> CollectorRegistry:
 def watch(into: CollectorRegistry, name: str, text: str, read: Callable[[], float]) -> None:
     """Add the gauge *name*, which asks *read* at each scrape."""
     Gauge(name, text, registry=into).set_function(read)
+
+
+def seconds(into: CollectorRegistry, name: str, text: str) -> Callable[[float], None]:
+    """Add the histogram *name* of times in seconds; returns what takes one in."""
+    return Histogram(name, text, registry=into, buckets=_SECONDS).observe
 
 
 def routes(of: CollectorRegistry) -> list[web.RouteDef]:

@@ -1,12 +1,14 @@
 """TLS at our own listeners: one certificate, replaced while connections go on.
 
-The rules: TLS 1.2 or newer, forward secret; a new certificate serves the next handshake without a
+The rules: TLS 1.2 or newer, forward secret, but at a listener for old bodies that was asked for by
+name; a new certificate serves the next handshake without a
 restart; and one that does not load leaves the old one in force and is told in ``/readyz``.
 """
 
 import asyncio
 import ssl
 from datetime import UTC, datetime
+from enum import StrEnum
 from pathlib import Path
 from typing import Final, Self
 
@@ -19,10 +21,20 @@ from zentransfer.limits import TLS_LOOK_S
 from zentransfer.service import CannotStart
 from zentransfer.settings import Group
 
-_CIPHERS: Final = "ECDHE+AESGCM:ECDHE+CHACHA20"  # of TLS 1.2; those of 1.3 are all forward secret
 _SOON_MS: Final = 7 * 86_400_000
 
 _State = tuple[tuple[int, int, int], ...]
+
+
+class Age(StrEnum):
+    """Whom a context serves, by the suites of TLS 1.2 and before; those of 1.3 are all good."""
+
+    MODERN = "ECDHE+AESGCM:ECDHE+CHACHA20"
+    """Browsers and programs of today."""
+    CAMERA = "ECDHE+AESGCM:ECDHE+CHACHA20:ECDHE+AES"
+    """Bodies that know no AEAD; still forward secret."""
+    LEGACY = "ECDHE+AESGCM:ECDHE+AES:RSA+AESGCM:RSA+AES:@SECLEVEL=0"
+    """TLS 1.0 and 1.1 too, whose SHA-1 OpenSSL 3 holds back above level 0; no RC4, DES, export."""
 
 
 class Tls(Group):
@@ -63,9 +75,9 @@ class Certificate:
                 "Give PEM files: the certificate with its chain, and its key without a password.",
             ) from wrong
 
-    def context(self, *protocols: str) -> ssl.SSLContext:
+    def context(self, *protocols: str, age: Age = Age.MODERN) -> ssl.SSLContext:
         """Return a server's context that offers *protocols* (ALPN), and is kept up to date."""
-        context = _context()
+        context = _context(age)
         context.set_alpn_protocols(protocols)
         self._load(context)
         self._contexts.append(context)
@@ -115,10 +127,14 @@ class Certificate:
         self._until_ms = int(leaf.not_valid_after_utc.timestamp() * 1000)
 
 
-def _context() -> ssl.SSLContext:
+def _context(age: Age = Age.MODERN) -> ssl.SSLContext:
     context = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
-    context.minimum_version = ssl.TLSVersion.TLSv1_2
-    context.set_ciphers(_CIPHERS)
+    if age is Age.LEGACY:
+        # Which is 1.0: Python switches SSL 3.0 off by itself.
+        context.minimum_version = ssl.TLSVersion.MINIMUM_SUPPORTED
+    else:
+        context.minimum_version = ssl.TLSVersion.TLSv1_2
+    context.set_ciphers(age.value)
     context.options |= ssl.OP_NO_RENEGOTIATION | ssl.OP_NO_COMPRESSION
     return context
 

@@ -221,6 +221,22 @@ def test_one_less_than_full_is_admitted() -> None:
     assert refused(decide(load=almost, snapshot=knobbed)) is Code.RATE_LIMITED
 
 
+def test_an_account_s_uploads_at_other_processes_count_too() -> None:
+    def decided(here: int, there: int) -> Admit | Refuse:
+        own = CUSTOMER.account_id
+        load = replace(FREE, of_account={own: here}, elsewhere=lambda of: there * (of == own))
+        snapshot = changed(CUSTOMER.account(), limits=Limits(uploads_in_flight_max=3))
+        again = admit_again(snapshot, CUSTOMER.pepper, ASKED, load, adds=True)
+        assert isinstance(again, Admit) == (here < 3), "what is resumed is not shed for others"
+        return decide(load=load, snapshot=snapshot)
+
+    assert isinstance(decided(1, 1), Admit)
+    assert refused(decided(1, 2)) is Code.RATE_LIMITED
+    assert refused(decided(0, 3)) is Code.RATE_LIMITED
+    assert refused(decided(0, 9)) is Code.RATE_LIMITED
+    assert refused(decided(3, 0)) is Code.RATE_LIMITED
+
+
 def test_an_unknown_length_needs_some_room() -> None:
     asked = replace(ASKED, length=None)
     assert isinstance(decide(asked, replace(FREE, room_bytes=1)), Admit)

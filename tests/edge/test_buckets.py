@@ -144,9 +144,12 @@ def test_a_server_that_goes_away_gets_the_file_once_when_it_is_back(
     sent(system, "large.raw", large, token)
     until(lambda: server.said("partNumber=2"), "it is in the middle", 60)
     server.stop()
-    until(lambda: delivery_of(system, "large.raw")["error"] is not None, "it is told", 90)
-    told = delivery_of(system, "large.raw")
-    assert (told["state"], told["error"]) == ("wait", "unavailable")
+
+    def is_told() -> bool:
+        told = delivery_of(system, "large.raw")
+        return (told["state"], told["error"]) == ("wait", "unavailable")
+
+    until(is_told, "it is told", 90)
     server.start()
     until(lambda: system.is_destroyed("large.raw"), "it is delivered after all", 120)
     assert {name: sha256(data).hexdigest() for name, data in server.objects().items()} == {

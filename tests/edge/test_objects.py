@@ -7,7 +7,7 @@ from random import Random
 import pytest
 
 from edge.keeping import tend
-from edge.record import State, UploadRecord
+from edge.record import Ending, State, UploadRecord
 from edge.seal.broken import Reason
 from edge.sinks.base import Damaged, Ended, Fenced, SinkError, UnknownUpload
 from edge.sinks.memory import MEMORY_RECORD_BYTES
@@ -23,7 +23,7 @@ from tests.support.sim import simulate
 from tests.support.sink_suite import Site
 from tests.support.writing import fill, read_whole
 from zentransfer.clock import ManualClock
-from zentransfer.ids import UploadID
+from zentransfer.ids import OutcomeID, UploadID
 from zentransfer.limits import (
     OBJECT_BYTES,
     OBJECT_BYTES_MIN,
@@ -33,6 +33,8 @@ from zentransfer.limits import (
     OBJECT_ORPHAN_S,
     OBJECT_PROBE_S,
     OBJECT_PUTS_IN_FLIGHT,
+    OBJECT_TOMBSTONE_S,
+    OBJECTS_DELETED_TOGETHER,
     OBJECTS_MEMORY_BYTES_MAX,
 )
 
@@ -367,6 +369,36 @@ def test_orphans_go_when_nobody_can_be_at_them_any_more() -> None:
     simulate(run())
 
 
+@pytest.mark.reaches("OBJECT_TOMBSTONE_S")
+@pytest.mark.reaches("OBJECTS_DELETED_TOGETHER")
+def test_a_tombstone_goes_when_nobody_can_ask_for_it_any_more() -> None:
+    async def run() -> None:
+        place = Place()
+        sink, late_ms = place.sink(place.bucket), int(OBJECT_TOMBSTONE_S * 1_000) + 3_600_000
+        open_ = (await place.site.created()).record.upload
+        whole, _ = await place.site.committed(50_000)
+        for _ in range(OBJECTS_DELETED_TOGETHER + 1):
+            await sink.destroy((await place.site.created()).record.upload)
+        untold = (await place.site.created()).record.upload  # ended, and control hears of it later
+        found = await sink.record(untold)
+        ending = Ending(outcome=OutcomeID("oc_1"), ended_ms=1)
+        await sink.change(untold, found.version, found.value.ended(ending))
+        await sink.destroy(untold)
+        delivered, _ = await place.site.committed(50_000)
+        await sink.destroy(delivered)
+        before = place.bucket.asked
+        assert await sink.remove_tombstones(ManualClock(late_ms - 3_600_000)) == 0
+        assert place.bucket.asked - before < OBJECTS_DELETED_TOGETHER, (
+            "what is young is not even read"
+        )
+        removed = await sink.remove_tombstones(ManualClock(late_ms))
+        assert removed == OBJECTS_DELETED_TOGETHER + 2
+        assert {one async for one in sink.uploads()} == {open_, whole, untold}
+        assert await sink.remove_tombstones(ManualClock(late_ms)) == 0
+
+    simulate(run())
+
+
 @pytest.mark.reaches("OBJECT_PROBE_S")
 @pytest.mark.reaches("OBJECT_LOOK_S")
 def test_a_store_is_asked_now_and_then_and_looked_through_each_hour() -> None:
@@ -388,7 +420,7 @@ def test_a_store_is_asked_now_and_then_and_looked_through_each_hour() -> None:
         with suppress(TimeoutError):
             async with asyncio.timeout(1.5 * OBJECT_LOOK_S):
                 await tend(place.bucket, sink, Counting(10**12))
-        assert len(looks) == 2
+        assert len(looks) == 4, "twice: for orphans, and for tombstones"
         assert place.bucket.asked >= 1.4 * OBJECT_LOOK_S / OBJECT_PROBE_S
         assert place.segments() == []
 

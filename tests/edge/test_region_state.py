@@ -14,11 +14,13 @@ from edge.region_state import (
     MemoryRegion,
     Notice,
     RegionState,
+    Told,
     maybe_notice,
     packed,
 )
 from tests.support.real_loop import real_loop
 from tests.support.redis_server import RedisServer
+from tests.support.sim import simulate
 from zentransfer.ids import IdMaker, Kind, Region, UploadID
 from zentransfer.limits import (
     REGION_BATCH_MAX,
@@ -48,7 +50,7 @@ class Ear:
     """What one process heard."""
 
     def __init__(self, state: RegionState) -> None:
-        self.notices: list[Notice] = []
+        self.notices: list[Told] = []
         state.listen(self.notices.append)
 
     async def hears(self, wanted: Notice) -> None:
@@ -99,6 +101,37 @@ def test_in_one_loop_the_others_hear() -> None:
     assert theirs.notices == [told]
     assert not mine.notices
     assert one.check()[0]
+
+
+def test_in_one_loop_the_first_to_ask_is_told_so_once() -> None:
+    async def main() -> None:
+        region = MemoryRegion()
+        one, other = region.process(), region.process()
+        assert await one.is_first(b"n", 5.0)
+        assert [await each.is_first(b"n", 5.0) for each in (one, other)] == [False, False]
+        assert await other.is_first(b"m", 5.0)
+        await asyncio.sleep(6.0)
+        assert await other.is_first(b"n", 5.0), "it is remembered for no longer"
+
+    simulate(main())
+
+
+@pytest.mark.peer
+def test_by_redis_the_first_of_a_region_to_ask_is_told_so_once(server: RedisServer) -> None:
+    async def main() -> None:
+        async with running(server) as (one, other):
+            assert await one.is_first(b"n", 60.0)
+            assert [await each.is_first(b"n", 60.0) for each in (one, other)] == [False, False]
+            assert await other.is_first(b"m", 0.001)
+            async with asyncio.timeout(LATE_S):
+                while not await one.is_first(b"m", 60.0):  # noqa: ASYNC110 - as above
+                    await asyncio.sleep(0.01)
+            server.kill()
+            await so(lambda: not one.check()[0])
+            assert await one.is_first(b"o", 60.0) is None, "nobody can tell, and nobody waits"
+        assert await RedisRegionState(server.url, Region.FR, Random(1)).is_first(b"o", 1.0) is None
+
+    real_loop(main())
 
 
 @pytest.mark.peer

@@ -23,6 +23,7 @@ from edge.snapshot import (
     Limits,
     Rule,
     Snapshot,
+    TicketKeyEntry,
     WorkflowEntry,
     applied,
     canonical,
@@ -53,6 +54,8 @@ RULES = (
 def pool() -> list[Entry]:
     """Entries to draw from; several have one id and differ."""
     found: list[Entry] = [Knob("uploads_in_flight_max", 5), Knob("uploads_in_flight_max", 6)]
+    found += [TicketKeyEntry("sg-1", Region.SG, bytes([key]) * 32) for key in range(2)]
+    found.append(TicketKeyEntry("us-1", Region.US, bytes(32), 5, 7))
     for customer in CUSTOMERS:
         found += customer.entries()
         found += [customer.workflow(version) for version in (2, 3)]
@@ -191,6 +194,9 @@ def test_what_is_looked_up_is_found() -> None:
     assert snapshot.maybe_account(customer.account_id) == customer.account()
     assert snapshot.maybe_destination(customer.destination_id) == customer.destination()
     assert snapshot.maybe_account(other.account_id) is None
+    key = TicketKeyEntry("sg-1", Region.SG, bytes(32))
+    assert customer.snapshot(1, key).maybe_ticket_key("sg-1") == key
+    assert snapshot.maybe_ticket_key("sg-1") is None
     assert CredentialName("nobody22") not in snapshot.names
     assert snapshot.maybe_workflow(WorkflowID("wf_x")) is None
     assert (snapshot.knob("upload_bytes_max", 1), snapshot.knob("other", 1)) == (9, 1)
@@ -209,6 +215,7 @@ THEIRS = {
     edge.CredentialEntry: control.CredentialEntry,
     edge.WorkflowEntry: control.WorkflowEntry,
     edge.DestinationEntry: control.DestinationEntry,
+    edge.TicketKeyEntry: control.TicketKeyEntry,
     edge.Limits: accounts.Limits,
     edge.Rule: workflows.Rule,
     edge.Condition: workflows.Condition,

@@ -10,7 +10,7 @@ from control.fleet.snapshot import Snapshot as ControlSnapshot
 from control.fleet.snapshot import digest_of as control_digest_of
 from control.rpc import snapshot_wire as control_wire
 from edge import link_wire, snapshot_wire
-from edge.link_state import Held, Identity, Observed, SealingKey, Status
+from edge.link_state import Held, Identity, Observed, SealingKey, Status, VerifyingKey
 from edge.seal.packing import Malformed
 from edge.snapshot import Clash, DestinationEntry, DestinationKind, snapshot_of
 from edge.snapshot_codec import pack_snapshot, unpack_snapshot
@@ -83,3 +83,12 @@ def test_a_hello_has_the_key_of_who_opens_secrets() -> None:
     assert (told.kid, told.public_key) == ("fr-2026-11", bytes(32))
     assert told.suite == types_pb2.KEY_SUITE_HPKE_X25519
     assert not link_wire.hello(us, Status(Observed.SERVING), 5).hello.HasField("destination_key")
+
+
+def test_a_hello_has_the_key_of_who_signs_tickets() -> None:
+    us = Identity(NodeID("fr-1"), ProcessName("ingest-0"), EpochID("ep_a"), "", "1")
+    held = Held(ticket_key=VerifyingKey("fr-1", bytes(32)))
+    told = link_wire.hello(us, Status(Observed.SERVING), 5, held).hello.ticket_key
+    assert (told.kid, told.public_key) == ("fr-1", bytes(32))
+    assert told.suite == types_pb2.KEY_SUITE_ED25519
+    assert not link_wire.hello(us, Status(Observed.SERVING), 5).hello.HasField("ticket_key")

@@ -19,6 +19,7 @@ from control.fleet.snapshot import (
     Entry,
     Knob,
     Snapshot,
+    TicketKeyEntry,
     WorkflowEntry,
     digest_of,
     maybe_delta,
@@ -93,6 +94,14 @@ ENTRIES: st.SearchStrategy[Entry] = st.one_of(
         address=WORDS,
         clash=st.sampled_from(Clash),
     ),
+    st.builds(
+        TicketKeyEntry,
+        id=WORDS,
+        region=st.sampled_from(Region),
+        key=st.binary(min_size=32, max_size=32),
+        not_before_ms=NUMBERS,
+        not_after_ms=st.none() | st.integers(1, 2**31),
+    ),
 )
 KINDS = {
     Knob: Entity.KNOB,
@@ -100,6 +109,7 @@ KINDS = {
     CredentialEntry: Entity.CREDENTIAL,
     WorkflowEntry: Entity.WORKFLOW,
     DestinationEntry: Entity.DESTINATION,
+    TicketKeyEntry: Entity.TICKET_KEY,
 }
 CONTENTS = st.lists(ENTRIES, max_size=6).map(
     lambda entries: MappingProxyType({(KINDS[type(one)], one.id): one for one in entries})
@@ -199,3 +209,20 @@ def test_a_credential_keeps_the_name_that_is_looked_up() -> None:
         kind=snapshot_pb2.CREDENTIAL_KIND_API,
     )
     assert list(snapshot_wire.snapshot(whole(credentials=[message])).names) == ["abcdefgh"]
+
+
+@pytest.mark.parametrize(
+    "change",
+    [
+        {"region": types_pb2.REGION_UNSPECIFIED},
+        {"key": types_pb2.PublicKey(kid="sg-1", suite=types_pb2.KEY_SUITE_HPKE_P256)},
+    ],
+)
+def test_a_ticket_key_that_a_newer_release_words_is_left_out(change: dict[str, Any]) -> None:
+    key = types_pb2.PublicKey(kid="sg-1", suite=types_pb2.KEY_SUITE_ED25519, public_key=bytes(32))
+    given: dict[str, Any] = {"key": key, "region": types_pb2.REGION_SG}
+    for fields, count in ((given, 1), (given | change, 0)):
+        message = snapshot_pb2.Snapshot(
+            region=types_pb2.REGION_FR, ticket_keys=[snapshot_pb2.TicketKey(**fields)]
+        )
+        assert len(snapshot_wire.snapshot(message.SerializeToString()).content) == count

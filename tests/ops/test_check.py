@@ -25,6 +25,7 @@ def reported(folder: Path, base: int) -> str:
 def test_a_check_prints_the_settings_of_all_and_leaves_nothing(tmp_path: Path) -> None:
     with free_base() as base:
         said = reported(tmp_path / "var", base)
+    assert said.startswith("# All of this can start. Nothing was started in ")
     assert "# zentransfer up\n" in said
     assert said.count("# fr-ingest-0\n") == 1
     assert f"port = {base + 200}" in said

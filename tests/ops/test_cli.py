@@ -1,12 +1,14 @@
 import subprocess
 import sys
 from pathlib import Path
+from tempfile import TemporaryDirectory
 
 import pytest
 from click.testing import CliRunner
 
 from geo.__main__ import main as geo_main
 from ops.cli import main
+from tests.ops.system import ordinary_user
 from zentransfer.service import EXIT_CANNOT_START, inherited
 
 
@@ -23,7 +25,9 @@ def test_every_help_has_examples(words: list[str]) -> None:
     [
         (["up", "--regions", "us,de"], "'us,de': name regions out of us, fr, sg, each once."),
         (["up", "--regions", "us,us"], "each once"),
-        (["up", "--base", "24001"], "24001 is not in the range 1<=x<=24000"),
+        (["up", "--base", "24001"], "'24001' is no whole number from 1 to 24000."),
+        (["up", "--base", "abc"], "--base': 'abc' is no whole number from 1 to 24000."),
+        (["up", "--workers", "many"], "'many' is no whole number from 1 to"),
         (["up", "--timeout", "0"], "0.0 is not in the range"),
         (["geo", "explain", "nowhere"], "nowhere"),
         (["sattus"], "No such command 'sattus'"),
@@ -45,7 +49,20 @@ def test_a_settings_file_that_is_not_there_is_named(tmp_path: Path) -> None:
 def test_status_of_nothing_is_an_error_with_the_cure(tmp_path: Path) -> None:
     done = CliRunner().invoke(main, ["status", "--dir", str(tmp_path)])
     assert done.exit_code == 1
-    assert f"zentransfer up --dir {tmp_path}" in done.output
+    said = f"Nothing runs in {tmp_path}. Start it: zentransfer up --dir {tmp_path}\n"
+    assert said in done.output
+
+
+def test_a_folder_of_another_user_is_said_with_the_cure() -> None:
+    def said() -> str:
+        return CliRunner().invoke(main, ["status", "--dir", folder]).output
+
+    with TemporaryDirectory() as folder:
+        (Path(folder) / "ready.json").write_text("{}")
+        (Path(folder) / "ready.json").chmod(0)
+        Path(folder).chmod(0o755)
+        told = ordinary_user(said)
+    assert "ready.json cannot be read: Permission denied. Ask as the user who" in told
 
 
 @pytest.mark.parametrize(

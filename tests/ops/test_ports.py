@@ -17,14 +17,20 @@ def test_the_ports_are_those_of_the_contract() -> None:
         "control gRPC": 8001,
         "us HTTP": 8100,
         "us FTP": 8121,
+        "us SFTP": 8122,
+        "us FTPS": 8190,
         "us metrics": 8180,
         "us metrics 1": 8181,
         "fr HTTP": 8200,
         "fr FTP": 8221,
+        "fr SFTP": 8222,
+        "fr FTPS": 8290,
         "fr metrics": 8280,
         "fr metrics 1": 8281,
         "sg HTTP": 8300,
         "sg FTP": 8321,
+        "sg SFTP": 8322,
+        "sg FTPS": 8390,
         "sg metrics": 8380,
         "sg metrics 1": 8381,
     }
@@ -39,7 +45,7 @@ def test_no_two_doors_share_a_port_and_each_is_one(
 ) -> None:
     table = ports.table(base, regions, count)
     numbers = [port.number for port in table]
-    assert len(set(numbers)) == len(numbers) == 2 + (2 + 2 * count) * len(regions)
+    assert len(set(numbers)) == len(numbers) == 2 + (4 + 2 * count) * len(regions)
     assert all(0 < number < 65_536 for number in numbers)
     assert len({port.role for port in table}) == len(table)
 

@@ -5,6 +5,7 @@ import socket
 import subprocess
 import sys
 from collections.abc import Callable
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
@@ -87,6 +88,26 @@ def test_a_taken_port_is_named_with_role_holder_and_cure(tmp_path: Path) -> None
     highest = Place(tmp_path, PORT_BASE_MAX, (Region.US,), 1.0)
     assert "another base: zentransfer up --base " in str(preflight.ports_are_taken(taken, highest))
     assert preflight.taken_ports([port], tmp_path) == []
+    again = ("--dir", "my var", "--workers", "2")
+    said = str(preflight.ports_are_taken(taken, replace(place, options=again)))
+    assert "another base: zentransfer up --dir 'my var' --workers 2 --base " in said
+
+
+def test_ports_of_another_system_of_ours_are_one_line(tmp_path: Path) -> None:
+    preflight.make_folders(tmp_path / "one")
+    held = preflight.lock(tmp_path / "one")
+    with socket.create_server(("127.0.0.1", 0)) as one, socket.create_server(("", 0)) as two:
+        numbers = sorted(each.getsockname()[1] for each in (one, two))
+        wanted = [Port("us HTTP", numbers[0]), Port("us FTP", numbers[1])]
+        taken = preflight.taken_ports(wanted, tmp_path / "two" / "run")
+    os.close(held)
+    place = Place(tmp_path / "two", 8000, (Region.US,), 1.0, options=("--dir", "two"))
+    said = str(preflight.ports_are_taken(taken, place))
+    assert said.startswith(
+        f"The system in {tmp_path}/one runs (launcher pid {os.getpid()}) and holds 2 of these"
+        f" ports, from {numbers[0]} to {numbers[1]}. Stop it (kill {os.getpid()}), or start with"
+        " another base: zentransfer up --dir two --base "
+    )
 
 
 @pytest.mark.peer

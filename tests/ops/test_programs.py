@@ -96,6 +96,7 @@ def test_the_planes_accept_what_they_are_given() -> None:
         Region.FR: "http://127.0.0.1:8200",
     }
     assert edge.route.ftp == {Region.US: "127.0.0.1:8121", Region.FR: "127.0.0.1:8221"}
+    assert edge.route.entry == ("localhost:8100", "localhost:8200")
     control = ControlSettings.model_validate(tomllib.loads(toml(PLAN.files["control.toml"])))
     assert (control.http.port, control.grpc.port) == (8000, 8001)
     assert control.route == edge.route

@@ -279,7 +279,7 @@ TO_A_NODE = {
         Condition.kind Condition.negated
         Destination.version Destination.kind Destination.naming Destination.secret
         Naming.clash Sealed.kid Sealed.ciphertext
-        TicketKey.key TicketKey.not_before_ms TicketKey.not_after_ms
+        TicketKey.key TicketKey.not_before_ms TicketKey.not_after_ms TicketKey.region
         RegionKey.key RegionKey.use RegionKey.not_before_ms RegionKey.not_after_ms
         RegionKey.signature
         Denial.kind Denial.until_ms Denial.reason

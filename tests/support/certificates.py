@@ -6,7 +6,7 @@ from pathlib import Path
 
 from cryptography import x509
 from cryptography.hazmat.primitives import hashes
-from cryptography.hazmat.primitives.asymmetric import ec
+from cryptography.hazmat.primitives.asymmetric import ec, rsa
 from cryptography.hazmat.primitives.serialization import (
     BestAvailableEncryption,
     Encoding,
@@ -17,12 +17,19 @@ from cryptography.x509.oid import NameOID
 
 from zentransfer.clock import SystemClock
 
+_CURVE = ec.SECP256R1()
+
 
 def make_certificate(
-    folder: Path, name: str = "node", *, days: float = 30, password: bytes = b""
+    folder: Path,
+    name: str = "node",
+    *,
+    days: float = 30,
+    password: bytes = b"",
+    is_rsa: bool = False,
 ) -> tuple[Path, Path]:
     """Write a certificate for localhost and its key; returns their paths."""
-    key = ec.generate_private_key(ec.SECP256R1())
+    key = rsa.generate_private_key(65_537, 2048) if is_rsa else ec.generate_private_key(_CURVE)
     subject = x509.Name([x509.NameAttribute(NameOID.COMMON_NAME, name)])
     now = datetime.fromtimestamp(SystemClock().now_ms() / 1000, UTC)
     names: list[x509.GeneralName] = [

@@ -3,6 +3,7 @@
 import asyncio
 import re
 import socket
+import ssl
 import struct
 from collections.abc import AsyncGenerator, Awaitable, Callable
 from contextlib import asynccontextmanager
@@ -11,15 +12,19 @@ from random import Random
 from typing import TypedDict, Unpack
 
 from edge.facts import Outcome, OutcomeState
+from edge.ftp.addresses import Nat
 from edge.ftp.bounds import Bounds
 from edge.ftp.doors import FtpDoor
 from edge.ftp.passive import PassivePorts
+from edge.ftp.security import Policy
+from edge.ftp.tls import CLEAR, Entrance
 from edge.intake import Intake
 from edge.snapshot import CredentialKind
 from tests.support.ports import DATA, free_port
 from tests.support.real_loop import real_loop
 from tests.support.snapshots import Customer
 from tests.support.taking import Node
+from tests.support.tls_client import Secure
 from tests.support.writing import read_whole
 from zentransfer import health
 from zentransfer.ids import UploadID
@@ -38,7 +43,36 @@ class Client:
     def __init__(
         self, door: "Door", reader: asyncio.StreamReader, writer: asyncio.StreamWriter
     ) -> None:
-        self.door, self.reader, self.writer = door, reader, writer
+        self.door = door
+        self.tls: Secure | None = None
+        self.reader: asyncio.StreamReader | Secure = reader
+        self.writer: asyncio.StreamWriter | Secure = writer
+        self._ends = reader, writer
+
+    async def secure(
+        self,
+        context: ssl.SSLContext,
+        *,
+        session: ssl.SSLSession | None = None,
+        name: str | None = "localhost",
+    ) -> "Secure":
+        """Begin TLS on the control connection."""
+        made = Secure(*self._ends, context, session=session, name=name)
+        self.reader = self.writer = self.tls = await made.handshake()
+        return made
+
+    def in_clear(self) -> None:
+        """Speak in clear again."""
+        self.tls = None
+        self.reader, self.writer = self._ends
+
+    async def private(self, context: ssl.SSLContext) -> "Secure":
+        """Ask for TLS on this connection and on those of data."""
+        assert await self.say("AUTH TLS") == 234
+        made = await self.secure(context)
+        assert await self.say("PBSZ 0") == 200
+        assert await self.say("PROT P") == 200
+        return made
 
     async def send(self, line: str | bytes, end: bytes = b"\r\n") -> None:
         self.writer.write((line.encode() if isinstance(line, str) else line) + end)
@@ -92,6 +126,34 @@ class Client:
             data.write_eof()
             return (await self.heard())[0]
 
+    async def store_by_tls(
+        self,
+        name: str,
+        content: bytes,
+        context: ssl.SSLContext,
+        *,
+        session: ssl.SSLSession | None = None,
+        ends: bool = True,
+    ) -> tuple[int, Secure]:
+        """Store *content*; returns the code of the last reply, and the data connection.
+
+        Without *ends* it ends with a FIN alone.
+        """
+        reader, writer = await dialled(await self.passive())
+        try:
+            assert await self.say(f"STOR {name}") == 150
+            data = Secure(reader, writer, context, session=session, name="localhost")
+            await data.handshake()
+            data.write(content)
+            await data.drain()
+            if ends:
+                data.write_eof()
+            else:
+                data.cut()
+            return (await self.heard())[0], data
+        finally:
+            writer.close()
+
     async def is_closed(self) -> bool:
         try:
             return await self.reader.read(1) == b""
@@ -102,14 +164,16 @@ class Client:
 class Door:
     """A door on a real port, over a simulated disk."""
 
-    def __init__(self, node: Node, door: FtpDoor, listener: socket.socket) -> None:
+    def __init__(self, node: Node, door: FtpDoor, *listeners: socket.socket) -> None:
         self.node, self.door = node, door
-        self.host, self.port = listener.getsockname()[:2]
+        self.host, self.port = listeners[0].getsockname()[:2]
+        self.ports: list[int] = [listener.getsockname()[1] for listener in listeners]
+        """The port of each entrance."""
 
     @asynccontextmanager
-    async def stranger(self, source: str = "") -> AsyncGenerator[Client, None]:
+    async def stranger(self, source: str = "", entrance: int = 0) -> AsyncGenerator[Client, None]:
         """Connect from *source*, by default from the door's own address."""
-        reader, writer = await dialled(self.port, source or self.host)
+        reader, writer = await dialled(self.ports[entrance], source or self.host)
         try:
             yield Client(self, reader, writer)
         finally:
@@ -173,6 +237,10 @@ class Setup(TypedDict, total=False):
     ports: range
     host: str
     public_host: str
+    nat: Nat
+    entrances: tuple[Entrance, ...]
+    policy: Policy
+    limit_s: float
     intake_type: type[Intake]
 
 
@@ -187,14 +255,18 @@ def run(
         node = await Node(MemoryDisk(Random(1)), customer, intake_type=intake_type).start()
         host = setup.get("host", "127.0.0.1")
         ports = setup.get("ports", DATA)
-        passive = PassivePorts(host, ports, Random(), setup.get("public_host"))
-        door = FtpDoor(node.intake, passive, node.clock, setup.get("bounds", QUICK))
-        listener = health.listen(host, 0, "test")
-        entrance = Door(node, door, listener)
-        await door.serve(listener)
+        nat = setup.get("nat") or Nat(setup.get("public_host"))
+        passive = PassivePorts(host, ports, Random(), nat)
+        door = FtpDoor(
+            node.resumables, passive, node.clock, setup.get("bounds", QUICK), setup.get("policy")
+        )
+        entrances = setup.get("entrances", (CLEAR,))
+        listeners = [health.listen(host, 0, "test") for _ in entrances]
+        for listener, entrance in zip(listeners, entrances, strict=True):
+            await door.serve(listener, entrance)
         try:
-            async with asyncio.timeout(40):
-                await test(entrance)
+            async with asyncio.timeout(setup.get("limit_s", 40)):
+                await test(Door(node, door, *listeners))
         finally:
             await door.close()
 

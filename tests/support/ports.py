@@ -13,7 +13,7 @@ from random import Random
 from socket import socket
 from typing import Final
 
-BASES: Final = range(9_000, 16_600, 400)  # of a system's block: its highest port is base + 380
+BASES: Final = range(9_000, 16_600, 400)  # of a system's block: its highest port is base + 390
 DATA: Final = range(17_000, 24_400)  # of FTP doors, which go on to the next port if one is taken
 _SINGLE: Final = range(24_400, 32_000)
 _SHARES: Final = 16

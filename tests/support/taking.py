@@ -81,7 +81,7 @@ class Node:
 
     async def start(self) -> "Node":
         """Open what an ingest process opens; the intake is ready then."""
-        self.keys = SeededKeys()
+        self.keys = SeededKeys(region=self.customer.region)
         self.sink = MemorySink(self.disk, self.keys.public, self.random)
         self.outbox: Outbox = await open_outbox(
             self.disk, f"outbox/{self.process}", lambda: EpochID("ep_a")

@@ -61,6 +61,7 @@ class World:
         self.uploads: dict[str, Kept] = {}
         self.hears = True
         self.states: dict[str, dict[str, Any]] = {}
+        self.labels: dict[str, str] = {}
         self.regions: list[TusServer] = []
 
     def whole(self) -> list[Kept]:
@@ -115,6 +116,7 @@ class TusServer:
         app = web.Application(client_max_size=1 << 30)
         app.router.add_get("/route", self._route)
         app.router.add_get("/api/v1/uploads/{id}", self._shown)
+        app.router.add_get("/api/v1/destinations", self._destinations)
         app.router.add_route("*", "/files/{name:.*}", self._files)
         self._runner = web.AppRunner(app, shutdown_timeout=0.1)
         await self._runner.setup()
@@ -143,6 +145,10 @@ class TusServer:
         ]
         answer = {"version": 1, "ttl_s": 60, "reason": self.reason, "marks": [], "steps": []}
         return web.json_response({**answer, "attribution": ["Data by X"], "regions": regions})
+
+    async def _destinations(self, _: web.Request) -> web.Response:
+        items = [{"id": one, "label": label} for one, label in self.world.labels.items()]
+        return web.json_response({"items": items, "next": None})
 
     async def _shown(self, request: web.Request) -> web.Response:
         kept = self.world.uploads.get(request.match_info["id"])

@@ -27,21 +27,21 @@ from zentransfer.v1 import snapshot_pb2 as zentransfer_dot_v1_dot_snapshot__pb2
 from zentransfer.v1 import types_pb2 as zentransfer_dot_v1_dot_types__pb2
 
 
-DESCRIPTOR = _descriptor_pool.Default().AddSerializedFile(b'\n\x1azentransfer/v1/fleet.proto\x12\x0ezentransfer.v1\x1a\x1azentransfer/v1/facts.proto\x1a\x1dzentransfer/v1/snapshot.proto\x1a\x1azentransfer/v1/types.proto\"s\n\rEnrollRequest\x12\x13\n\x0bjoin_secret\x18\x01 \x01(\t\x12\x0c\n\x04node\x18\x02 \x01(\t\x12&\n\x06region\x18\x03 \x01(\x0e\x32\x16.zentransfer.v1.Region\x12\x17\n\x0fsigning_request\x18\x04 \x01(\x0c\"B\n\x0e\x45nrollResponse\x12\x30\n\x0b\x63\x65rtificate\x18\x01 \x01(\x0b\x32\x1b.zentransfer.v1.Certificate\"\'\n\x0cRenewRequest\x12\x17\n\x0fsigning_request\x18\x01 \x01(\x0c\"A\n\rRenewResponse\x12\x30\n\x0b\x63\x65rtificate\x18\x01 \x01(\x0b\x32\x1b.zentransfer.v1.Certificate\"V\n\x0b\x43\x65rtificate\x12\r\n\x05\x63hain\x18\x01 \x03(\x0c\x12\r\n\x05roots\x18\x02 \x03(\x0c\x12\x14\n\x0cnot_after_ms\x18\x03 \x01(\x03\x12\x13\n\x0brenew_in_ms\x18\x04 \x01(\x03\"S\n\x14\x46\x65tchSnapshotRequest\x12*\n\x08identity\x18\x01 \x01(\x0b\x32\x18.zentransfer.v1.Identity\x12\x0f\n\x07version\x18\x02 \x01(\x04\"T\n\x15\x46\x65tchSnapshotResponse\x12\x0f\n\x07version\x18\x01 \x01(\x04\x12\x0e\n\x06offset\x18\x02 \x01(\x04\x12\x0c\n\x04part\x18\x03 \x01(\x0c\x12\x0c\n\x04last\x18\x04 \x01(\x08\"\xfd\x02\n\x0e\x43onnectRequest\x12&\n\x05hello\x18\x01 \x01(\x0b\x32\x15.zentransfer.v1.HelloH\x00\x12.\n\theartbeat\x18\x02 \x01(\x0b\x32\x19.zentransfer.v1.HeartbeatH\x00\x12*\n\x05\x66\x61\x63ts\x18\x03 \x01(\x0b\x32\x19.zentransfer.v1.FactBatchH\x00\x12*\n\x03\x61\x63k\x18\x04 \x01(\x0b\x32\x1b.zentransfer.v1.SnapshotAckH\x00\x12,\n\x04nack\x18\x05 \x01(\x0b\x32\x1c.zentransfer.v1.SnapshotNackH\x00\x12)\n\x05quota\x18\x06 \x01(\x0b\x32\x18.zentransfer.v1.QuotaAskH\x00\x12+\n\x04\x64one\x18\x07 \x01(\x0b\x32\x1b.zentransfer.v1.CommandDoneH\x00\x12-\n\tunder_way\x18\x08 \x01(\x0b\x32\x18.zentransfer.v1.UnderWayH\x00\x42\x06\n\x04\x62ody\"\xd5\x02\n\x0f\x43onnectResponse\x12*\n\x07welcome\x18\x01 \x01(\x0b\x32\x17.zentransfer.v1.WelcomeH\x00\x12&\n\x05\x64\x65lta\x18\x02 \x01(\x0b\x32\x15.zentransfer.v1.DeltaH\x00\x12/\n\x08snapshot\x18\x03 \x01(\x0b\x32\x1b.zentransfer.v1.SnapshotRefH\x00\x12-\n\tfacts_ack\x18\x04 \x01(\x0b\x32\x18.zentransfer.v1.FactsAckH\x00\x12+\n\x05quota\x18\x05 \x01(\x0b\x32\x1a.zentransfer.v1.QuotaGrantH\x00\x12*\n\x07\x63ommand\x18\x06 \x01(\x0b\x32\x17.zentransfer.v1.CommandH\x00\x12-\n\x04\x65\x63ho\x18\x07 \x01(\x0b\x32\x1d.zentransfer.v1.HeartbeatEchoH\x00\x42\x06\n\x04\x62ody\"\xf5\x03\n\x05Hello\x12*\n\x08identity\x18\x01 \x01(\x0b\x32\x18.zentransfer.v1.Identity\x12)\n\x04kind\x18\x02 \x01(\x0e\x32\x1b.zentransfer.v1.ProcessKind\x12&\n\x06region\x18\x03 \x01(\x0e\x32\x16.zentransfer.v1.Region\x12\x0f\n\x07\x62oot_id\x18\x04 \x01(\t\x12\r\n\x05\x62uild\x18\x05 \x01(\t\x12\x11\n\tproto_min\x18\x06 \x01(\r\x12\x11\n\tproto_max\x18\x07 \x01(\r\x12\x14\n\x0c\x63\x61pabilities\x18\x08 \x03(\t\x12\x18\n\x10snapshot_version\x18\t \x01(\x04\x12/\n\x0fsnapshot_digest\x18\n \x01(\x0b\x32\x16.zentransfer.v1.Digest\x12\x14\n\x0coutbox_epoch\x18\x0b \x01(\t\x12\x1d\n\x15outbox_first_sequence\x18\x0c \x01(\x04\x12\x1a\n\x12\x63\x65rtificate_end_ms\x18\r \x01(\x03\x12\x10\n\x08\x63lock_ms\x18\x0e \x01(\x03\x12/\n\x08observed\x18\x0f \x01(\x0e\x32\x1d.zentransfer.v1.ObservedState\x12\x32\n\x0f\x64\x65stination_key\x18\x10 \x01(\x0b\x32\x19.zentransfer.v1.PublicKey\"\xb8\x01\n\x07Welcome\x12\r\n\x05proto\x18\x01 \x01(\r\x12\x1d\n\x15heartbeat_interval_ms\x18\x02 \x01(\x03\x12\x0e\n\x06\x63redit\x18\x03 \x01(\r\x12\x33\n\x0bresume_from\x18\x04 \x01(\x0b\x32\x1e.zentransfer.v1.OutboxPosition\x12(\n\x07\x64\x65sired\x18\x05 \x01(\x0b\x32\x17.zentransfer.v1.Desired\x12\x10\n\x08\x63lock_ms\x18\x06 \x01(\x03\"1\n\x0eOutboxPosition\x12\r\n\x05\x65poch\x18\x01 \x01(\t\x12\x10\n\x08sequence\x18\x02 \x01(\x04\"L\n\x07\x44\x65sired\x12+\n\x05state\x18\x01 \x01(\x0e\x32\x1c.zentransfer.v1.DesiredState\x12\x14\n\x0cremaining_ms\x18\x02 \x01(\x03\"\xf9\x01\n\tHeartbeat\x12\r\n\x05t0_ms\x18\x01 \x01(\x03\x12/\n\x08observed\x18\x02 \x01(\x0e\x32\x1d.zentransfer.v1.ObservedState\x12\x1c\n\x14utilisation_permille\x18\x03 \x01(\r\x12\x19\n\x11uploads_in_flight\x18\x04 \x01(\r\x12\x12\n\noutbox_lag\x18\x05 \x01(\x04\x12\x15\n\routbox_age_ms\x18\x06 \x01(\x03\x12\x18\n\x10snapshot_version\x18\x07 \x01(\x04\x12\x17\n\x0f\x63lock_offset_ms\x18\x08 \x01(\x12\x12\x15\n\rround_trip_ms\x18\t \x01(\x03\"<\n\rHeartbeatEcho\x12\r\n\x05t0_ms\x18\x01 \x01(\x03\x12\r\n\x05t1_ms\x18\x02 \x01(\x03\x12\r\n\x05t2_ms\x18\x03 \x01(\x03\"i\n\x0bSnapshotRef\x12\x0f\n\x07version\x18\x01 \x01(\x04\x12&\n\x06\x64igest\x18\x02 \x01(\x0b\x32\x16.zentransfer.v1.Digest\x12\x12\n\nsize_bytes\x18\x03 \x01(\x04\x12\r\n\x05nonce\x18\x04 \x01(\t\"-\n\x0bSnapshotAck\x12\x0f\n\x07version\x18\x01 \x01(\x04\x12\r\n\x05nonce\x18\x02 \x01(\t\"F\n\x0cSnapshotNack\x12\r\n\x05nonce\x18\x01 \x01(\t\x12\x0e\n\x06reason\x18\x02 \x01(\t\x12\x17\n\x0fserving_version\x18\x03 \x01(\x04\"@\n\x08\x46\x61\x63tsAck\x12\r\n\x05\x65poch\x18\x01 \x01(\t\x12\x10\n\x08sequence\x18\x02 \x01(\x04\x12\x13\n\x0bresume_from\x18\x03 \x01(\x04\"\x84\x01\n\x08QuotaAsk\x12\x12\n\naccount_id\x18\x01 \x01(\t\x12$\n\x05meter\x18\x02 \x01(\x0e\x32\x15.zentransfer.v1.Meter\x12\x0e\n\x06\x61mount\x18\x03 \x01(\x04\x12\r\n\x05\x66\x65nce\x18\x04 \x01(\x04\x12\r\n\x05spent\x18\x05 \x01(\x04\x12\x10\n\x08returned\x18\x06 \x01(\x04\"\x8c\x01\n\nQuotaGrant\x12\x12\n\naccount_id\x18\x01 \x01(\t\x12$\n\x05meter\x18\x02 \x01(\x0e\x32\x15.zentransfer.v1.Meter\x12\x0e\n\x06\x61mount\x18\x03 \x01(\x04\x12\x15\n\rexpires_in_ms\x18\x04 \x01(\x03\x12\r\n\x05\x66\x65nce\x18\x05 \x01(\x04\x12\x0e\n\x06reason\x18\x06 \x01(\t\"i\n\x07\x43ommand\x12\n\n\x02id\x18\x01 \x01(\t\x12)\n\x04kind\x18\x02 \x01(\x0e\x32\x1b.zentransfer.v1.CommandKind\x12\x10\n\x08\x61rgument\x18\x03 \x01(\t\x12\x15\n\rexpires_in_ms\x18\x04 \x01(\x03\"V\n\x0b\x43ommandDone\x12\n\n\x02id\x18\x01 \x01(\t\x12+\n\x05state\x18\x02 \x01(\x0e\x32\x1c.zentransfer.v1.CommandState\x12\x0e\n\x06reason\x18\x03 \x01(\t*|\n\x0c\x44\x65siredState\x12\x1d\n\x19\x44\x45SIRED_STATE_UNSPECIFIED\x10\x00\x12\x18\n\x14\x44\x45SIRED_STATE_ACTIVE\x10\x01\x12\x17\n\x13\x44\x45SIRED_STATE_DRAIN\x10\x02\x12\x1a\n\x16\x44\x45SIRED_STATE_DISABLED\x10\x03*\xd2\x01\n\rObservedState\x12\x1e\n\x1aOBSERVED_STATE_UNSPECIFIED\x10\x00\x12\x1a\n\x16OBSERVED_STATE_JOINING\x10\x01\x12\x1a\n\x16OBSERVED_STATE_SERVING\x10\x02\x12\x1b\n\x17OBSERVED_STATE_DRAINING\x10\x03\x12\x1a\n\x16OBSERVED_STATE_DRAINED\x10\x04\x12\x17\n\x13OBSERVED_STATE_LATE\x10\x05\x12\x17\n\x13OBSERVED_STATE_LOST\x10\x06*\xbe\x01\n\x0b\x43ommandKind\x12\x1c\n\x18\x43OMMAND_KIND_UNSPECIFIED\x10\x00\x12\x16\n\x12\x43OMMAND_KIND_RETRY\x10\x01\x12\x17\n\x13\x43OMMAND_KIND_CANCEL\x10\x02\x12\x16\n\x12\x43OMMAND_KIND_ERASE\x10\x03\x12\x16\n\x12\x43OMMAND_KIND_DRAIN\x10\x04\x12\x17\n\x13\x43OMMAND_KIND_RESUME\x10\x05\x12\x17\n\x13\x43OMMAND_KIND_ROTATE\x10\x06*\x95\x01\n\x0c\x43ommandState\x12\x1d\n\x19\x43OMMAND_STATE_UNSPECIFIED\x10\x00\x12\x16\n\x12\x43OMMAND_STATE_DONE\x10\x01\x12\x19\n\x15\x43OMMAND_STATE_REFUSED\x10\x02\x12\x18\n\x14\x43OMMAND_STATE_FAILED\x10\x03\x12\x19\n\x15\x43OMMAND_STATE_EXPIRED\x10\x04\x32\xcd\x02\n\x0c\x46leetService\x12G\n\x06\x45nroll\x12\x1d.zentransfer.v1.EnrollRequest\x1a\x1e.zentransfer.v1.EnrollResponse\x12\x44\n\x05Renew\x12\x1c.zentransfer.v1.RenewRequest\x1a\x1d.zentransfer.v1.RenewResponse\x12^\n\rFetchSnapshot\x12$.zentransfer.v1.FetchSnapshotRequest\x1a%.zentransfer.v1.FetchSnapshotResponse0\x01\x12N\n\x07\x43onnect\x12\x1e.zentransfer.v1.ConnectRequest\x1a\x1f.zentransfer.v1.ConnectResponse(\x01\x30\x01\x62\x06proto3')
+DESCRIPTOR = _descriptor_pool.Default().AddSerializedFile(b'\n\x1azentransfer/v1/fleet.proto\x12\x0ezentransfer.v1\x1a\x1azentransfer/v1/facts.proto\x1a\x1dzentransfer/v1/snapshot.proto\x1a\x1azentransfer/v1/types.proto\"s\n\rEnrollRequest\x12\x13\n\x0bjoin_secret\x18\x01 \x01(\t\x12\x0c\n\x04node\x18\x02 \x01(\t\x12&\n\x06region\x18\x03 \x01(\x0e\x32\x16.zentransfer.v1.Region\x12\x17\n\x0fsigning_request\x18\x04 \x01(\x0c\"B\n\x0e\x45nrollResponse\x12\x30\n\x0b\x63\x65rtificate\x18\x01 \x01(\x0b\x32\x1b.zentransfer.v1.Certificate\"\'\n\x0cRenewRequest\x12\x17\n\x0fsigning_request\x18\x01 \x01(\x0c\"A\n\rRenewResponse\x12\x30\n\x0b\x63\x65rtificate\x18\x01 \x01(\x0b\x32\x1b.zentransfer.v1.Certificate\"V\n\x0b\x43\x65rtificate\x12\r\n\x05\x63hain\x18\x01 \x03(\x0c\x12\r\n\x05roots\x18\x02 \x03(\x0c\x12\x14\n\x0cnot_after_ms\x18\x03 \x01(\x03\x12\x13\n\x0brenew_in_ms\x18\x04 \x01(\x03\"S\n\x14\x46\x65tchSnapshotRequest\x12*\n\x08identity\x18\x01 \x01(\x0b\x32\x18.zentransfer.v1.Identity\x12\x0f\n\x07version\x18\x02 \x01(\x04\"T\n\x15\x46\x65tchSnapshotResponse\x12\x0f\n\x07version\x18\x01 \x01(\x04\x12\x0e\n\x06offset\x18\x02 \x01(\x04\x12\x0c\n\x04part\x18\x03 \x01(\x0c\x12\x0c\n\x04last\x18\x04 \x01(\x08\"\xa7\x03\n\x0e\x43onnectRequest\x12&\n\x05hello\x18\x01 \x01(\x0b\x32\x15.zentransfer.v1.HelloH\x00\x12.\n\theartbeat\x18\x02 \x01(\x0b\x32\x19.zentransfer.v1.HeartbeatH\x00\x12*\n\x05\x66\x61\x63ts\x18\x03 \x01(\x0b\x32\x19.zentransfer.v1.FactBatchH\x00\x12*\n\x03\x61\x63k\x18\x04 \x01(\x0b\x32\x1b.zentransfer.v1.SnapshotAckH\x00\x12,\n\x04nack\x18\x05 \x01(\x0b\x32\x1c.zentransfer.v1.SnapshotNackH\x00\x12)\n\x05quota\x18\x06 \x01(\x0b\x32\x18.zentransfer.v1.QuotaAskH\x00\x12+\n\x04\x64one\x18\x07 \x01(\x0b\x32\x1b.zentransfer.v1.CommandDoneH\x00\x12-\n\tunder_way\x18\x08 \x01(\x0b\x32\x18.zentransfer.v1.UnderWayH\x00\x12(\n\x06traced\x18\t \x01(\x0b\x32\x16.zentransfer.v1.TracedH\x00\x42\x06\n\x04\x62ody\"\xd5\x02\n\x0f\x43onnectResponse\x12*\n\x07welcome\x18\x01 \x01(\x0b\x32\x17.zentransfer.v1.WelcomeH\x00\x12&\n\x05\x64\x65lta\x18\x02 \x01(\x0b\x32\x15.zentransfer.v1.DeltaH\x00\x12/\n\x08snapshot\x18\x03 \x01(\x0b\x32\x1b.zentransfer.v1.SnapshotRefH\x00\x12-\n\tfacts_ack\x18\x04 \x01(\x0b\x32\x18.zentransfer.v1.FactsAckH\x00\x12+\n\x05quota\x18\x05 \x01(\x0b\x32\x1a.zentransfer.v1.QuotaGrantH\x00\x12*\n\x07\x63ommand\x18\x06 \x01(\x0b\x32\x17.zentransfer.v1.CommandH\x00\x12-\n\x04\x65\x63ho\x18\x07 \x01(\x0b\x32\x1d.zentransfer.v1.HeartbeatEchoH\x00\x42\x06\n\x04\x62ody\"\xa4\x04\n\x05Hello\x12*\n\x08identity\x18\x01 \x01(\x0b\x32\x18.zentransfer.v1.Identity\x12)\n\x04kind\x18\x02 \x01(\x0e\x32\x1b.zentransfer.v1.ProcessKind\x12&\n\x06region\x18\x03 \x01(\x0e\x32\x16.zentransfer.v1.Region\x12\x0f\n\x07\x62oot_id\x18\x04 \x01(\t\x12\r\n\x05\x62uild\x18\x05 \x01(\t\x12\x11\n\tproto_min\x18\x06 \x01(\r\x12\x11\n\tproto_max\x18\x07 \x01(\r\x12\x14\n\x0c\x63\x61pabilities\x18\x08 \x03(\t\x12\x18\n\x10snapshot_version\x18\t \x01(\x04\x12/\n\x0fsnapshot_digest\x18\n \x01(\x0b\x32\x16.zentransfer.v1.Digest\x12\x14\n\x0coutbox_epoch\x18\x0b \x01(\t\x12\x1d\n\x15outbox_first_sequence\x18\x0c \x01(\x04\x12\x1a\n\x12\x63\x65rtificate_end_ms\x18\r \x01(\x03\x12\x10\n\x08\x63lock_ms\x18\x0e \x01(\x03\x12/\n\x08observed\x18\x0f \x01(\x0e\x32\x1d.zentransfer.v1.ObservedState\x12\x32\n\x0f\x64\x65stination_key\x18\x10 \x01(\x0b\x32\x19.zentransfer.v1.PublicKey\x12-\n\nticket_key\x18\x11 \x01(\x0b\x32\x19.zentransfer.v1.PublicKey\"\xb8\x01\n\x07Welcome\x12\r\n\x05proto\x18\x01 \x01(\r\x12\x1d\n\x15heartbeat_interval_ms\x18\x02 \x01(\x03\x12\x0e\n\x06\x63redit\x18\x03 \x01(\r\x12\x33\n\x0bresume_from\x18\x04 \x01(\x0b\x32\x1e.zentransfer.v1.OutboxPosition\x12(\n\x07\x64\x65sired\x18\x05 \x01(\x0b\x32\x17.zentransfer.v1.Desired\x12\x10\n\x08\x63lock_ms\x18\x06 \x01(\x03\"1\n\x0eOutboxPosition\x12\r\n\x05\x65poch\x18\x01 \x01(\t\x12\x10\n\x08sequence\x18\x02 \x01(\x04\"L\n\x07\x44\x65sired\x12+\n\x05state\x18\x01 \x01(\x0e\x32\x1c.zentransfer.v1.DesiredState\x12\x14\n\x0cremaining_ms\x18\x02 \x01(\x03\"\xf9\x01\n\tHeartbeat\x12\r\n\x05t0_ms\x18\x01 \x01(\x03\x12/\n\x08observed\x18\x02 \x01(\x0e\x32\x1d.zentransfer.v1.ObservedState\x12\x1c\n\x14utilisation_permille\x18\x03 \x01(\r\x12\x19\n\x11uploads_in_flight\x18\x04 \x01(\r\x12\x12\n\noutbox_lag\x18\x05 \x01(\x04\x12\x15\n\routbox_age_ms\x18\x06 \x01(\x03\x12\x18\n\x10snapshot_version\x18\x07 \x01(\x04\x12\x17\n\x0f\x63lock_offset_ms\x18\x08 \x01(\x12\x12\x15\n\rround_trip_ms\x18\t \x01(\x03\"<\n\rHeartbeatEcho\x12\r\n\x05t0_ms\x18\x01 \x01(\x03\x12\r\n\x05t1_ms\x18\x02 \x01(\x03\x12\r\n\x05t2_ms\x18\x03 \x01(\x03\"i\n\x0bSnapshotRef\x12\x0f\n\x07version\x18\x01 \x01(\x04\x12&\n\x06\x64igest\x18\x02 \x01(\x0b\x32\x16.zentransfer.v1.Digest\x12\x12\n\nsize_bytes\x18\x03 \x01(\x04\x12\r\n\x05nonce\x18\x04 \x01(\t\"-\n\x0bSnapshotAck\x12\x0f\n\x07version\x18\x01 \x01(\x04\x12\r\n\x05nonce\x18\x02 \x01(\t\"F\n\x0cSnapshotNack\x12\r\n\x05nonce\x18\x01 \x01(\t\x12\x0e\n\x06reason\x18\x02 \x01(\t\x12\x17\n\x0fserving_version\x18\x03 \x01(\x04\"@\n\x08\x46\x61\x63tsAck\x12\r\n\x05\x65poch\x18\x01 \x01(\t\x12\x10\n\x08sequence\x18\x02 \x01(\x04\x12\x13\n\x0bresume_from\x18\x03 \x01(\x04\"\x84\x01\n\x08QuotaAsk\x12\x12\n\naccount_id\x18\x01 \x01(\t\x12$\n\x05meter\x18\x02 \x01(\x0e\x32\x15.zentransfer.v1.Meter\x12\x0e\n\x06\x61mount\x18\x03 \x01(\x04\x12\r\n\x05\x66\x65nce\x18\x04 \x01(\x04\x12\r\n\x05spent\x18\x05 \x01(\x04\x12\x10\n\x08returned\x18\x06 \x01(\x04\"\x8c\x01\n\nQuotaGrant\x12\x12\n\naccount_id\x18\x01 \x01(\t\x12$\n\x05meter\x18\x02 \x01(\x0e\x32\x15.zentransfer.v1.Meter\x12\x0e\n\x06\x61mount\x18\x03 \x01(\x04\x12\x15\n\rexpires_in_ms\x18\x04 \x01(\x03\x12\r\n\x05\x66\x65nce\x18\x05 \x01(\x04\x12\x0e\n\x06reason\x18\x06 \x01(\t\"i\n\x07\x43ommand\x12\n\n\x02id\x18\x01 \x01(\t\x12)\n\x04kind\x18\x02 \x01(\x0e\x32\x1b.zentransfer.v1.CommandKind\x12\x10\n\x08\x61rgument\x18\x03 \x01(\t\x12\x15\n\rexpires_in_ms\x18\x04 \x01(\x03\"V\n\x0b\x43ommandDone\x12\n\n\x02id\x18\x01 \x01(\t\x12+\n\x05state\x18\x02 \x01(\x0e\x32\x1c.zentransfer.v1.CommandState\x12\x0e\n\x06reason\x18\x03 \x01(\t\"2\n\x06Traced\x12(\n\x05lines\x18\x01 \x03(\x0b\x32\x19.zentransfer.v1.TraceLine\"\x83\x01\n\tTraceLine\x12\x15\n\rcredential_id\x18\x01 \x01(\t\x12\x12\n\naccount_id\x18\x02 \x01(\t\x12\x0f\n\x07session\x18\x03 \x01(\r\x12\r\n\x05\x61t_ms\x18\x04 \x01(\x03\x12+\n\x0bsealed_line\x18\x05 \x01(\x0b\x32\x16.zentransfer.v1.Sealed*|\n\x0c\x44\x65siredState\x12\x1d\n\x19\x44\x45SIRED_STATE_UNSPECIFIED\x10\x00\x12\x18\n\x14\x44\x45SIRED_STATE_ACTIVE\x10\x01\x12\x17\n\x13\x44\x45SIRED_STATE_DRAIN\x10\x02\x12\x1a\n\x16\x44\x45SIRED_STATE_DISABLED\x10\x03*\xd2\x01\n\rObservedState\x12\x1e\n\x1aOBSERVED_STATE_UNSPECIFIED\x10\x00\x12\x1a\n\x16OBSERVED_STATE_JOINING\x10\x01\x12\x1a\n\x16OBSERVED_STATE_SERVING\x10\x02\x12\x1b\n\x17OBSERVED_STATE_DRAINING\x10\x03\x12\x1a\n\x16OBSERVED_STATE_DRAINED\x10\x04\x12\x17\n\x13OBSERVED_STATE_LATE\x10\x05\x12\x17\n\x13OBSERVED_STATE_LOST\x10\x06*\xd6\x01\n\x0b\x43ommandKind\x12\x1c\n\x18\x43OMMAND_KIND_UNSPECIFIED\x10\x00\x12\x16\n\x12\x43OMMAND_KIND_RETRY\x10\x01\x12\x17\n\x13\x43OMMAND_KIND_CANCEL\x10\x02\x12\x16\n\x12\x43OMMAND_KIND_ERASE\x10\x03\x12\x16\n\x12\x43OMMAND_KIND_DRAIN\x10\x04\x12\x17\n\x13\x43OMMAND_KIND_RESUME\x10\x05\x12\x17\n\x13\x43OMMAND_KIND_ROTATE\x10\x06\x12\x16\n\x12\x43OMMAND_KIND_TRACE\x10\x07*\x95\x01\n\x0c\x43ommandState\x12\x1d\n\x19\x43OMMAND_STATE_UNSPECIFIED\x10\x00\x12\x16\n\x12\x43OMMAND_STATE_DONE\x10\x01\x12\x19\n\x15\x43OMMAND_STATE_REFUSED\x10\x02\x12\x18\n\x14\x43OMMAND_STATE_FAILED\x10\x03\x12\x19\n\x15\x43OMMAND_STATE_EXPIRED\x10\x04\x32\xcd\x02\n\x0c\x46leetService\x12G\n\x06\x45nroll\x12\x1d.zentransfer.v1.EnrollRequest\x1a\x1e.zentransfer.v1.EnrollResponse\x12\x44\n\x05Renew\x12\x1c.zentransfer.v1.RenewRequest\x1a\x1d.zentransfer.v1.RenewResponse\x12^\n\rFetchSnapshot\x12$.zentransfer.v1.FetchSnapshotRequest\x1a%.zentransfer.v1.FetchSnapshotResponse0\x01\x12N\n\x07\x43onnect\x12\x1e.zentransfer.v1.ConnectRequest\x1a\x1f.zentransfer.v1.ConnectResponse(\x01\x30\x01\x62\x06proto3')
 
 _globals = globals()
 _builder.BuildMessageAndEnumDescriptors(DESCRIPTOR, _globals)
 _builder.BuildTopDescriptorsAndMessages(DESCRIPTOR, 'zentransfer.v1.fleet_pb2', _globals)
 if not _descriptor._USE_C_DESCRIPTORS:
   DESCRIPTOR._loaded_options = None
-  _globals['_DESIREDSTATE']._serialized_start=3312
-  _globals['_DESIREDSTATE']._serialized_end=3436
-  _globals['_OBSERVEDSTATE']._serialized_start=3439
-  _globals['_OBSERVEDSTATE']._serialized_end=3649
-  _globals['_COMMANDKIND']._serialized_start=3652
-  _globals['_COMMANDKIND']._serialized_end=3842
-  _globals['_COMMANDSTATE']._serialized_start=3845
-  _globals['_COMMANDSTATE']._serialized_end=3994
+  _globals['_DESIREDSTATE']._serialized_start=3587
+  _globals['_DESIREDSTATE']._serialized_end=3711
+  _globals['_OBSERVEDSTATE']._serialized_start=3714
+  _globals['_OBSERVEDSTATE']._serialized_end=3924
+  _globals['_COMMANDKIND']._serialized_start=3927
+  _globals['_COMMANDKIND']._serialized_end=4141
+  _globals['_COMMANDSTATE']._serialized_start=4144
+  _globals['_COMMANDSTATE']._serialized_end=4293
   _globals['_ENROLLREQUEST']._serialized_start=133
   _globals['_ENROLLREQUEST']._serialized_end=248
   _globals['_ENROLLRESPONSE']._serialized_start=250
@@ -57,37 +57,41 @@ if not _descriptor._USE_C_DESCRIPTORS:
   _globals['_FETCHSNAPSHOTRESPONSE']._serialized_start=599
   _globals['_FETCHSNAPSHOTRESPONSE']._serialized_end=683
   _globals['_CONNECTREQUEST']._serialized_start=686
-  _globals['_CONNECTREQUEST']._serialized_end=1067
-  _globals['_CONNECTRESPONSE']._serialized_start=1070
-  _globals['_CONNECTRESPONSE']._serialized_end=1411
-  _globals['_HELLO']._serialized_start=1414
-  _globals['_HELLO']._serialized_end=1915
-  _globals['_WELCOME']._serialized_start=1918
-  _globals['_WELCOME']._serialized_end=2102
-  _globals['_OUTBOXPOSITION']._serialized_start=2104
-  _globals['_OUTBOXPOSITION']._serialized_end=2153
-  _globals['_DESIRED']._serialized_start=2155
-  _globals['_DESIRED']._serialized_end=2231
-  _globals['_HEARTBEAT']._serialized_start=2234
-  _globals['_HEARTBEAT']._serialized_end=2483
-  _globals['_HEARTBEATECHO']._serialized_start=2485
-  _globals['_HEARTBEATECHO']._serialized_end=2545
-  _globals['_SNAPSHOTREF']._serialized_start=2547
-  _globals['_SNAPSHOTREF']._serialized_end=2652
-  _globals['_SNAPSHOTACK']._serialized_start=2654
-  _globals['_SNAPSHOTACK']._serialized_end=2699
-  _globals['_SNAPSHOTNACK']._serialized_start=2701
-  _globals['_SNAPSHOTNACK']._serialized_end=2771
-  _globals['_FACTSACK']._serialized_start=2773
-  _globals['_FACTSACK']._serialized_end=2837
-  _globals['_QUOTAASK']._serialized_start=2840
-  _globals['_QUOTAASK']._serialized_end=2972
-  _globals['_QUOTAGRANT']._serialized_start=2975
-  _globals['_QUOTAGRANT']._serialized_end=3115
-  _globals['_COMMAND']._serialized_start=3117
-  _globals['_COMMAND']._serialized_end=3222
-  _globals['_COMMANDDONE']._serialized_start=3224
-  _globals['_COMMANDDONE']._serialized_end=3310
-  _globals['_FLEETSERVICE']._serialized_start=3997
-  _globals['_FLEETSERVICE']._serialized_end=4330
+  _globals['_CONNECTREQUEST']._serialized_end=1109
+  _globals['_CONNECTRESPONSE']._serialized_start=1112
+  _globals['_CONNECTRESPONSE']._serialized_end=1453
+  _globals['_HELLO']._serialized_start=1456
+  _globals['_HELLO']._serialized_end=2004
+  _globals['_WELCOME']._serialized_start=2007
+  _globals['_WELCOME']._serialized_end=2191
+  _globals['_OUTBOXPOSITION']._serialized_start=2193
+  _globals['_OUTBOXPOSITION']._serialized_end=2242
+  _globals['_DESIRED']._serialized_start=2244
+  _globals['_DESIRED']._serialized_end=2320
+  _globals['_HEARTBEAT']._serialized_start=2323
+  _globals['_HEARTBEAT']._serialized_end=2572
+  _globals['_HEARTBEATECHO']._serialized_start=2574
+  _globals['_HEARTBEATECHO']._serialized_end=2634
+  _globals['_SNAPSHOTREF']._serialized_start=2636
+  _globals['_SNAPSHOTREF']._serialized_end=2741
+  _globals['_SNAPSHOTACK']._serialized_start=2743
+  _globals['_SNAPSHOTACK']._serialized_end=2788
+  _globals['_SNAPSHOTNACK']._serialized_start=2790
+  _globals['_SNAPSHOTNACK']._serialized_end=2860
+  _globals['_FACTSACK']._serialized_start=2862
+  _globals['_FACTSACK']._serialized_end=2926
+  _globals['_QUOTAASK']._serialized_start=2929
+  _globals['_QUOTAASK']._serialized_end=3061
+  _globals['_QUOTAGRANT']._serialized_start=3064
+  _globals['_QUOTAGRANT']._serialized_end=3204
+  _globals['_COMMAND']._serialized_start=3206
+  _globals['_COMMAND']._serialized_end=3311
+  _globals['_COMMANDDONE']._serialized_start=3313
+  _globals['_COMMANDDONE']._serialized_end=3399
+  _globals['_TRACED']._serialized_start=3401
+  _globals['_TRACED']._serialized_end=3451
+  _globals['_TRACELINE']._serialized_start=3454
+  _globals['_TRACELINE']._serialized_end=3585
+  _globals['_FLEETSERVICE']._serialized_start=4296
+  _globals['_FLEETSERVICE']._serialized_end=4629
 # @@protoc_insertion_point(module_scope)

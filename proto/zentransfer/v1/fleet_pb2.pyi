@@ -36,6 +36,7 @@ class CommandKind(int, metaclass=_enum_type_wrapper.EnumTypeWrapper):
     COMMAND_KIND_DRAIN: _ClassVar[CommandKind]
     COMMAND_KIND_RESUME: _ClassVar[CommandKind]
     COMMAND_KIND_ROTATE: _ClassVar[CommandKind]
+    COMMAND_KIND_TRACE: _ClassVar[CommandKind]
 
 class CommandState(int, metaclass=_enum_type_wrapper.EnumTypeWrapper):
     __slots__ = ()
@@ -62,6 +63,7 @@ COMMAND_KIND_ERASE: CommandKind
 COMMAND_KIND_DRAIN: CommandKind
 COMMAND_KIND_RESUME: CommandKind
 COMMAND_KIND_ROTATE: CommandKind
+COMMAND_KIND_TRACE: CommandKind
 COMMAND_STATE_UNSPECIFIED: CommandState
 COMMAND_STATE_DONE: CommandState
 COMMAND_STATE_REFUSED: CommandState
@@ -131,7 +133,7 @@ class FetchSnapshotResponse(_message.Message):
     def __init__(self, version: _Optional[int] = ..., offset: _Optional[int] = ..., part: _Optional[bytes] = ..., last: _Optional[bool] = ...) -> None: ...
 
 class ConnectRequest(_message.Message):
-    __slots__ = ("hello", "heartbeat", "facts", "ack", "nack", "quota", "done", "under_way")
+    __slots__ = ("hello", "heartbeat", "facts", "ack", "nack", "quota", "done", "under_way", "traced")
     HELLO_FIELD_NUMBER: _ClassVar[int]
     HEARTBEAT_FIELD_NUMBER: _ClassVar[int]
     FACTS_FIELD_NUMBER: _ClassVar[int]
@@ -140,6 +142,7 @@ class ConnectRequest(_message.Message):
     QUOTA_FIELD_NUMBER: _ClassVar[int]
     DONE_FIELD_NUMBER: _ClassVar[int]
     UNDER_WAY_FIELD_NUMBER: _ClassVar[int]
+    TRACED_FIELD_NUMBER: _ClassVar[int]
     hello: Hello
     heartbeat: Heartbeat
     facts: _facts_pb2.FactBatch
@@ -148,7 +151,8 @@ class ConnectRequest(_message.Message):
     quota: QuotaAsk
     done: CommandDone
     under_way: _facts_pb2.UnderWay
-    def __init__(self, hello: _Optional[_Union[Hello, _Mapping]] = ..., heartbeat: _Optional[_Union[Heartbeat, _Mapping]] = ..., facts: _Optional[_Union[_facts_pb2.FactBatch, _Mapping]] = ..., ack: _Optional[_Union[SnapshotAck, _Mapping]] = ..., nack: _Optional[_Union[SnapshotNack, _Mapping]] = ..., quota: _Optional[_Union[QuotaAsk, _Mapping]] = ..., done: _Optional[_Union[CommandDone, _Mapping]] = ..., under_way: _Optional[_Union[_facts_pb2.UnderWay, _Mapping]] = ...) -> None: ...
+    traced: Traced
+    def __init__(self, hello: _Optional[_Union[Hello, _Mapping]] = ..., heartbeat: _Optional[_Union[Heartbeat, _Mapping]] = ..., facts: _Optional[_Union[_facts_pb2.FactBatch, _Mapping]] = ..., ack: _Optional[_Union[SnapshotAck, _Mapping]] = ..., nack: _Optional[_Union[SnapshotNack, _Mapping]] = ..., quota: _Optional[_Union[QuotaAsk, _Mapping]] = ..., done: _Optional[_Union[CommandDone, _Mapping]] = ..., under_way: _Optional[_Union[_facts_pb2.UnderWay, _Mapping]] = ..., traced: _Optional[_Union[Traced, _Mapping]] = ...) -> None: ...
 
 class ConnectResponse(_message.Message):
     __slots__ = ("welcome", "delta", "snapshot", "facts_ack", "quota", "command", "echo")
@@ -169,7 +173,7 @@ class ConnectResponse(_message.Message):
     def __init__(self, welcome: _Optional[_Union[Welcome, _Mapping]] = ..., delta: _Optional[_Union[_snapshot_pb2.Delta, _Mapping]] = ..., snapshot: _Optional[_Union[SnapshotRef, _Mapping]] = ..., facts_ack: _Optional[_Union[FactsAck, _Mapping]] = ..., quota: _Optional[_Union[QuotaGrant, _Mapping]] = ..., command: _Optional[_Union[Command, _Mapping]] = ..., echo: _Optional[_Union[HeartbeatEcho, _Mapping]] = ...) -> None: ...
 
 class Hello(_message.Message):
-    __slots__ = ("identity", "kind", "region", "boot_id", "build", "proto_min", "proto_max", "capabilities", "snapshot_version", "snapshot_digest", "outbox_epoch", "outbox_first_sequence", "certificate_end_ms", "clock_ms", "observed", "destination_key")
+    __slots__ = ("identity", "kind", "region", "boot_id", "build", "proto_min", "proto_max", "capabilities", "snapshot_version", "snapshot_digest", "outbox_epoch", "outbox_first_sequence", "certificate_end_ms", "clock_ms", "observed", "destination_key", "ticket_key")
     IDENTITY_FIELD_NUMBER: _ClassVar[int]
     KIND_FIELD_NUMBER: _ClassVar[int]
     REGION_FIELD_NUMBER: _ClassVar[int]
@@ -186,6 +190,7 @@ class Hello(_message.Message):
     CLOCK_MS_FIELD_NUMBER: _ClassVar[int]
     OBSERVED_FIELD_NUMBER: _ClassVar[int]
     DESTINATION_KEY_FIELD_NUMBER: _ClassVar[int]
+    TICKET_KEY_FIELD_NUMBER: _ClassVar[int]
     identity: _types_pb2.Identity
     kind: _types_pb2.ProcessKind
     region: _types_pb2.Region
@@ -202,7 +207,8 @@ class Hello(_message.Message):
     clock_ms: int
     observed: ObservedState
     destination_key: _types_pb2.PublicKey
-    def __init__(self, identity: _Optional[_Union[_types_pb2.Identity, _Mapping]] = ..., kind: _Optional[_Union[_types_pb2.ProcessKind, str]] = ..., region: _Optional[_Union[_types_pb2.Region, str]] = ..., boot_id: _Optional[str] = ..., build: _Optional[str] = ..., proto_min: _Optional[int] = ..., proto_max: _Optional[int] = ..., capabilities: _Optional[_Iterable[str]] = ..., snapshot_version: _Optional[int] = ..., snapshot_digest: _Optional[_Union[_types_pb2.Digest, _Mapping]] = ..., outbox_epoch: _Optional[str] = ..., outbox_first_sequence: _Optional[int] = ..., certificate_end_ms: _Optional[int] = ..., clock_ms: _Optional[int] = ..., observed: _Optional[_Union[ObservedState, str]] = ..., destination_key: _Optional[_Union[_types_pb2.PublicKey, _Mapping]] = ...) -> None: ...
+    ticket_key: _types_pb2.PublicKey
+    def __init__(self, identity: _Optional[_Union[_types_pb2.Identity, _Mapping]] = ..., kind: _Optional[_Union[_types_pb2.ProcessKind, str]] = ..., region: _Optional[_Union[_types_pb2.Region, str]] = ..., boot_id: _Optional[str] = ..., build: _Optional[str] = ..., proto_min: _Optional[int] = ..., proto_max: _Optional[int] = ..., capabilities: _Optional[_Iterable[str]] = ..., snapshot_version: _Optional[int] = ..., snapshot_digest: _Optional[_Union[_types_pb2.Digest, _Mapping]] = ..., outbox_epoch: _Optional[str] = ..., outbox_first_sequence: _Optional[int] = ..., certificate_end_ms: _Optional[int] = ..., clock_ms: _Optional[int] = ..., observed: _Optional[_Union[ObservedState, str]] = ..., destination_key: _Optional[_Union[_types_pb2.PublicKey, _Mapping]] = ..., ticket_key: _Optional[_Union[_types_pb2.PublicKey, _Mapping]] = ...) -> None: ...
 
 class Welcome(_message.Message):
     __slots__ = ("proto", "heartbeat_interval_ms", "credit", "resume_from", "desired", "clock_ms")
@@ -361,3 +367,23 @@ class CommandDone(_message.Message):
     state: CommandState
     reason: str
     def __init__(self, id: _Optional[str] = ..., state: _Optional[_Union[CommandState, str]] = ..., reason: _Optional[str] = ...) -> None: ...
+
+class Traced(_message.Message):
+    __slots__ = ("lines",)
+    LINES_FIELD_NUMBER: _ClassVar[int]
+    lines: _containers.RepeatedCompositeFieldContainer[TraceLine]
+    def __init__(self, lines: _Optional[_Iterable[_Union[TraceLine, _Mapping]]] = ...) -> None: ...
+
+class TraceLine(_message.Message):
+    __slots__ = ("credential_id", "account_id", "session", "at_ms", "sealed_line")
+    CREDENTIAL_ID_FIELD_NUMBER: _ClassVar[int]
+    ACCOUNT_ID_FIELD_NUMBER: _ClassVar[int]
+    SESSION_FIELD_NUMBER: _ClassVar[int]
+    AT_MS_FIELD_NUMBER: _ClassVar[int]
+    SEALED_LINE_FIELD_NUMBER: _ClassVar[int]
+    credential_id: str
+    account_id: str
+    session: int
+    at_ms: int
+    sealed_line: _types_pb2.Sealed
+    def __init__(self, credential_id: _Optional[str] = ..., account_id: _Optional[str] = ..., session: _Optional[int] = ..., at_ms: _Optional[int] = ..., sealed_line: _Optional[_Union[_types_pb2.Sealed, _Mapping]] = ...) -> None: ...

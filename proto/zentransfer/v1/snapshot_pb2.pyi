@@ -337,14 +337,16 @@ class Naming(_message.Message):
     def __init__(self, pattern: _Optional[str] = ..., clash: _Optional[_Union[Clash, str]] = ..., part_pattern: _Optional[str] = ...) -> None: ...
 
 class TicketKey(_message.Message):
-    __slots__ = ("key", "not_before_ms", "not_after_ms")
+    __slots__ = ("key", "not_before_ms", "not_after_ms", "region")
     KEY_FIELD_NUMBER: _ClassVar[int]
     NOT_BEFORE_MS_FIELD_NUMBER: _ClassVar[int]
     NOT_AFTER_MS_FIELD_NUMBER: _ClassVar[int]
+    REGION_FIELD_NUMBER: _ClassVar[int]
     key: _types_pb2.PublicKey
     not_before_ms: int
     not_after_ms: int
-    def __init__(self, key: _Optional[_Union[_types_pb2.PublicKey, _Mapping]] = ..., not_before_ms: _Optional[int] = ..., not_after_ms: _Optional[int] = ...) -> None: ...
+    region: _types_pb2.Region
+    def __init__(self, key: _Optional[_Union[_types_pb2.PublicKey, _Mapping]] = ..., not_before_ms: _Optional[int] = ..., not_after_ms: _Optional[int] = ..., region: _Optional[_Union[_types_pb2.Region, str]] = ...) -> None: ...
 
 class RegionKey(_message.Message):
     __slots__ = ("key", "use", "not_before_ms", "not_after_ms", "signature")

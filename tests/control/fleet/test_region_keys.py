@@ -15,10 +15,10 @@ from control.accounts.handlers import (
 )
 from control.accounts.probe import BucketProbe, Probed, Probes
 from control.database import MemoryDatabase
-from control.fleet.introduction import Introduction
+from control.fleet.introduction import Introduction, Use
 from control.fleet.publisher import Publisher
 from control.fleet.region_keys import RegionKey
-from control.fleet.snapshot import DestinationEntry, Entity
+from control.fleet.snapshot import DestinationEntry, Entity, TicketKeyEntry
 from control.rpc import snapshot_wire
 from tests.control.builders import FR_1, NOW_MS, account, destination, tools
 from tests.support.sim import simulate
@@ -160,6 +160,29 @@ def test_the_first_key_of_a_region_stays() -> None:
         async with database.read() as uow:
             assert await uow.region_keys.maybe(Region.FR) == FR_KEY
             assert await uow.region_keys.maybe(Region.US) is None
+
+    simulate(check())
+
+
+def test_what_verifies_a_region_s_tickets_reaches_every_region_and_the_first_one_stays() -> None:
+    async def check() -> None:
+        database, kit, publisher, _ = await desk()
+        await publisher.refresh()
+        changes: list[int] = []
+        for _ in range(2):  # also after a restart
+            introduction = Introduction(database, ManualClock(NOW_MS), lambda: changes.append(1))
+            await introduction.take(FR_1, FR_KEY, Use.TICKETS)
+            await introduction.take(NodeID("fr-2"), OTHER, Use.TICKETS)
+        assert changes == [1]
+        assert await publisher.refresh() == set(Region)
+        for region in Region:
+            found = publisher.current(region).entries(Entity.TICKET_KEY)
+            assert found == [TicketKeyEntry(FR_KEY.kid, Region.FR, FR_KEY.key)]
+        async with database.read() as uow:
+            assert await uow.region_keys.maybe(Region.FR) is None, "it is no key for secrets"
+        again = Publisher(database, kit.keys, ManualClock(NOW_MS))
+        await again.refresh()
+        assert again.current(Region.SG).digest == publisher.current(Region.SG).digest
 
     simulate(check())
 

@@ -15,6 +15,7 @@ from control.fleet.snapshot import (
     Entity,
     Knob,
     Snapshot,
+    TicketKeyEntry,
     Truth,
     WorkflowEntry,
     applied,
@@ -57,7 +58,10 @@ NINA, OLA = account("nina"), account("ola")
 
 
 def test_a_region_gets_what_its_nodes_need() -> None:
-    made = snapshot(content_for(Region.FR, truth(NINA, knobs=(Knob("rate_max", 3),))))
+    key = TicketKeyEntry("sg-1", Region.SG, bytes(32))
+    known = replace(truth(NINA, knobs=(Knob("rate_max", 3),)), ticket_keys=(key,))
+    made = snapshot(content_for(Region.FR, known))
+    assert made.entries(Entity.TICKET_KEY) == [key], "of other regions too"
     assert {entity: len(made.entries(entity)) for entity in Entity} == dict.fromkeys(Entity, 1)
     (one,) = made.entries(Entity.CREDENTIAL)
     assert isinstance(one, CredentialEntry)
@@ -74,7 +78,7 @@ def test_a_region_gets_nothing_of_an_account_that_is_pinned_elsewhere() -> None:
         owners = {
             entry.account_id
             for entry in content.values()
-            if not isinstance(entry, AccountEntry | Knob)
+            if not isinstance(entry, AccountEntry | Knob | TicketKeyEntry)
         }
         expected = {NINA.id, OLA.id} if region is Region.SG else {OLA.id}
         assert owners == expected

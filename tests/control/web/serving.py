@@ -45,6 +45,7 @@ class Desk:
     clock: ManualClock
     probed: list[Destination]
     changes: list[int] = field(default_factory=list[int])
+    traced: list[tuple[CredentialID, int]] = field(default_factory=list[tuple[CredentialID, int]])
     sequence: int = 0
 
     async def call(
@@ -101,6 +102,7 @@ async def served(stream_s: float = EVENTS_STREAM_S) -> AsyncGenerator[Desk, None
     """Serve the API until the block ends; streams of events end after *stream_s* seconds."""
     probed: list[Destination] = []
     changes: list[int] = []
+    traced: list[tuple[CredentialID, int]] = []
 
     async def probe(destination: Destination, /) -> Probed:
         probed.append(destination)
@@ -117,6 +119,7 @@ async def served(stream_s: float = EVENTS_STREAM_S) -> AsyncGenerator[Desk, None
         feed=EventFeed(),
         changed=lambda: changes.append(1),
         stream_s=stream_s,
+        trace=lambda credential, lasts_ms: traced.append((credential, lasts_ms)),
     )
     app = web.Application()
     app.add_routes([*api.routes(services), *route.routes(services, ROUTER)])
@@ -128,7 +131,7 @@ async def served(stream_s: float = EVENTS_STREAM_S) -> AsyncGenerator[Desk, None
     try:
         async with ClientSession() as session:
             base = f"http://127.0.0.1:{port}{PREFIX}"
-            yield Desk(base, session, services, commands, clock, probed, changes)
+            yield Desk(base, session, services, commands, clock, probed, changes, traced)
             await services.feed.close()
     finally:
         await runner.cleanup()

@@ -57,6 +57,9 @@ MATRIX: dict[tuple[str, str], Line] = {
     ("GET", "/credentials"): Line(200),
     ("POST", "/credentials"): Line(201, body={"kind": "ftp", "label": "Z9"}),
     ("DELETE", "/credentials/{id}"): Line(204, "credential"),
+    ("POST", "/credentials/{id}/trace"): Line(200, "camera"),
+    ("GET", "/credentials/{id}/trace"): Line(200, "camera", streams=True),
+    ("DELETE", "/credentials/{id}/trace"): Line(204, "camera"),
     ("GET", "/uploads"): Line(200),
     ("GET", "/uploads/{id}"): Line(200, "upload"),
     ("POST", "/uploads/{id}/cancel"): Line(202, "upload"),
@@ -71,6 +74,7 @@ KINDS = {
     "workflow": Kind.WORKFLOW,
     "spare workflow": Kind.WORKFLOW,
     "credential": Kind.CREDENTIAL,
+    "camera": Kind.CREDENTIAL,
     "upload": Kind.UPLOAD,
     "delivery": Kind.DELIVERY,
 }
@@ -97,7 +101,10 @@ async def owner(desk: Desk, name: str) -> Owner:
     _, bucket = await desk.call("POST", "/destinations", token, json=BUCKET)
     _, flow = await desk.call("POST", "/workflows", token, json=PLAN)
     spare_credential, _ = await desk.issue(account)
+    camera, _ = await desk.issue(account, CredentialKind.FTP)
+    desk.services.traces.open(account.id, camera, NOW_MS)
     made.ids = {
+        "camera": camera,
         "destination": fixed(Kind.DESTINATION, (account.id, "desk")),
         "spare destination": spare["id"],
         "bucket": bucket["id"],

@@ -1,17 +1,24 @@
 import asyncio
 import socket
+import struct
 from collections.abc import AsyncGenerator, Awaitable, Callable
 from contextlib import asynccontextmanager, closing
 
 import pytest
 
-from edge.ftp.control import Control, Gone, prepare
+from edge.ftp.control import Control, Gone, farewell_s, prepare
 from edge.ftp.data import DataChannel
 from edge.ftp.lines import Command
 from tests.support.ftp_door import dialled
 from tests.support.real_loop import real_loop
 from zentransfer.errors import Code, Error
-from zentransfer.limits import FTP_KEEPALIVE_S
+from zentransfer.limits import (
+    FTP_FAREWELL_MAX_S,
+    FTP_FAREWELL_MIN_S,
+    FTP_FAREWELL_S,
+    FTP_KEEPALIVE_S,
+    FTP_UNREAD_BYTES_MAX,
+)
 
 
 @asynccontextmanager
@@ -143,3 +150,45 @@ def test_every_connection_is_kept_alive_and_hears_urgent_data_in_its_place() -> 
                 client.sendall(b"ABOR\r\n", socket.MSG_OOB)
                 # A read ends at the mark; without the option the byte behind it is never read.
                 assert accepted.recv(100) + accepted.recv(100) == b"ABOR\r\n"
+
+
+@pytest.mark.reaches("FTP_UNREAD_BYTES_MAX")
+def test_who_takes_nothing_of_what_is_said_is_gone() -> None:
+    async def test(control: Control, _: asyncio.StreamWriter) -> None:
+        control.stream.put(bytes(FTP_UNREAD_BYTES_MAX))
+        with pytest.raises(Gone):
+            control.stream.put(bytes(16 * FTP_UNREAD_BYTES_MAX))  # more than kernels take
+        assert control.stream.writer.transport.get_write_buffer_size() == 0
+
+    run(test)
+
+
+@pytest.mark.reaches("FTP_FAREWELL_MIN_S", "FTP_FAREWELL_MAX_S")
+@pytest.mark.parametrize(
+    ("address", "known_us", "wait_s"),
+    [
+        ("127.0.0.1", (40_000, 10_000), FTP_FAREWELL_S),
+        ("192.0.2.1", (40_000, 10_000), 0.08),
+        ("192.0.2.1", (100, 50), FTP_FAREWELL_MIN_S),
+        ("192.0.2.1", (900_000, 400_000), FTP_FAREWELL_MAX_S),
+        ("192.0.2.1", None, FTP_FAREWELL_MIN_S),
+    ],
+)
+def test_the_end_of_a_distant_client_is_waited_for_as_long_as_it_may_take(
+    address: str, known_us: tuple[int, int] | None, wait_s: float
+) -> None:
+    class Known:
+        """A socket whose kernel knows the times of its answers, or nothing."""
+
+        def getsockopt(self, _level: int, _option: int, size: int) -> bytes:
+            info = b"" if known_us is None else bytes(68) + struct.pack("=II", *known_us)
+            return info[:size]
+
+    async def test(control: Control, _: asyncio.StreamWriter) -> None:
+        assert control.farewell_s() == FTP_FAREWELL_S
+        control.address = address
+        assert farewell_s(Known()) == wait_s or address == "127.0.0.1"
+        if address != "127.0.0.1":  # by the real socket, whose answers take microseconds
+            assert control.farewell_s() == FTP_FAREWELL_MIN_S
+
+    run(test)

@@ -1,15 +1,19 @@
 import asyncio
 from collections.abc import AsyncGenerator, Awaitable, Callable
 from contextlib import asynccontextmanager, suppress
+from pathlib import Path
 
 import pytest
 
 from edge.ftp.data import DataChannel, NoDataConnection
+from edge.ftp.tls import Entrance, Rules
+from tests.edge.ftp.test_tunnel import Peer
 from tests.support.ftp_door import dialled, reset
 from tests.support.real_loop import real_loop
 from tests.support.sim import simulate
+from tests.support.tls_client import ftp_context
 from zentransfer.errors import Code, Error
-from zentransfer.limits import FTP_DATA_BUFFER_BYTES, FTP_DATA_WAIT_S
+from zentransfer.limits import FTP_DATA_BUFFER_BYTES, FTP_DATA_WAIT_S, FTP_UNREAD_BYTES_MAX
 
 LOOPS = pytest.mark.parametrize("uvloop", [False, True])
 
@@ -134,3 +138,95 @@ def test_a_wait_ends_with_the_failure_that_it_is_given() -> None:
         assert raised.value.code is Code.PEER_GONE
 
     simulate(main())
+
+
+@LOOPS
+def test_what_is_sent_waits_for_its_receiver_and_ends_with_a_fin(uvloop: bool) -> None:
+    async def main() -> None:
+        async with asyncio.timeout(20):
+            content = bytes(range(256)) * 40_000  # 10 MB, more than the kernel's buffers hold
+            channel = DataChannel()
+            server = await asyncio.get_running_loop().create_server(lambda: channel, "127.0.0.1", 0)
+            reader, writer = await dialled(server.sockets[0].getsockname()[1])
+            server.close()
+            await channel.connected(10)
+
+            async def send() -> None:
+                await channel.send(content)
+                await channel.finish(10)
+
+            async with asyncio.TaskGroup() as group:
+                sending = group.create_task(send())
+                await asyncio.sleep(0.1)
+                assert not sending.done(), "nobody takes it yet"
+                assert await reader.read() == content
+                writer.close()
+
+    real_loop(main(), uvloop=uvloop)
+
+
+@LOOPS
+def test_a_receiver_that_vanishes_ends_what_is_sent(uvloop: bool) -> None:
+    async def test(channel: DataChannel, writer: asyncio.StreamWriter) -> None:
+        async def send() -> None:
+            for _ in range(100):
+                await channel.send(bytes(100_000))
+                await asyncio.sleep(0.01)
+
+        reset(writer)
+        with pytest.raises(Error) as raised:
+            await send()
+        assert raised.value.code is Code.PEER_GONE
+
+    run(test, uvloop=uvloop)
+
+
+def test_a_receiver_that_takes_nothing_is_not_waited_for_for_ever() -> None:
+    async def test(channel: DataChannel, writer: asyncio.StreamWriter) -> None:
+        assert channel._transport is not None
+        channel._transport.write(bytes(20_000_000))
+        with pytest.raises(Error) as raised:
+            await channel.finish(0.1)
+        assert raised.value.code is Code.TIMEOUT
+        assert not writer.is_closing()
+
+    run(test, uvloop=False)
+
+
+class Stuck(asyncio.Transport):
+    """The way to a client that takes nothing."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.waiting = 0
+        self.is_aborted = False
+
+    def write(self, data: bytes | bytearray | memoryview) -> None:
+        self.waiting += len(data)
+
+    def get_write_buffer_size(self) -> int:
+        return self.waiting
+
+    def is_closing(self) -> bool:
+        return self.is_aborted
+
+    def abort(self) -> None:
+        self.is_aborted = True
+
+
+def test_who_takes_nothing_of_what_tls_answers_is_gone(tmp_path: Path) -> None:
+    async def test() -> None:
+        channel, way = DataChannel(), Stuck()
+        entrance = Entrance(ftp_context(tmp_path))
+        privacy = Rules().privacy(entrance, "", "127.0.0.1", is_first=True)
+        channel.protect(privacy)
+        channel.connection_made(way)
+        Peer(privacy.tunnel).shaken()
+        await channel.send(bytes(FTP_UNREAD_BYTES_MAX // 2))
+        assert not way.is_aborted, "the longest listing"
+        with pytest.raises(Error) as raised:
+            await channel.send(bytes(FTP_UNREAD_BYTES_MAX // 2))
+        assert raised.value.code is Code.PEER_GONE
+        assert way.is_aborted
+
+    simulate(test())

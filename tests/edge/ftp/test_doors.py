@@ -1,15 +1,16 @@
 import asyncio
+from contextlib import AsyncExitStack
 from dataclasses import replace
 from typing import cast
 
 import pytest
 
-from edge.admission import Request
+from edge.admission import Admit, Request
 from edge.facts import Door as Kind
 from edge.ftp.bounds import Bounds
+from edge.ftp.coming import DIALECT
 from edge.ftp.doors import FtpDoor
-from edge.ftp.verbs import DIALECT
-from edge.intake import Intake, Taking
+from edge.intake import Intake
 from tests.support.ftp_door import QUICK, Client, Door, dialled, run
 from zentransfer.errors import Code
 from zentransfer.limits import (
@@ -21,6 +22,7 @@ from zentransfer.limits import (
     FTP_REPLY_S,
     FTP_SESSIONS_MAX,
     FTP_SESSIONS_PER_ADDRESS_MAX,
+    FTP_STRANGERS_MAX,
 )
 
 LOOPS = pytest.mark.parametrize("uvloop", [False, True])
@@ -125,7 +127,7 @@ def test_a_browser_gets_no_word() -> None:
 def test_no_verb_of_the_library_is_in_the_table() -> None:
     async def test(door: Door) -> None:
         table = door.door.commands_mapping
-        assert not set(table) & {"APPE", "RNTO", "MLSD", "stor", "retr"}
+        assert not set(table) & {"stor", "retr", "appe", "mlsd", "rnto"}
         for handler in table.values():
             made = getattr(handler, "func", handler)
             assert made.__module__.startswith("edge.ftp"), "a verb that is not ours"
@@ -159,6 +161,31 @@ def test_sessions_are_bounded_in_all_and_for_each_address() -> None:
     run(test, bounds=replace(QUICK, sessions_max=3, per_address_max=2))
 
 
+@pytest.mark.reaches("FTP_STRANGERS_MAX")
+def test_strangers_leave_places_to_those_who_sign_in() -> None:
+    assert Bounds().strangers_max == FTP_STRANGERS_MAX
+    assert Bounds().strangers_per_address_max == FTP_STRANGERS_MAX // 4
+
+    async def test(door: Door) -> None:
+        async with AsyncExitStack() as stack:
+            for source in ("127.0.0.2", "127.0.0.2", "127.0.0.3", "127.0.0.3"):
+                stranger = await stack.enter_async_context(door.stranger(source))
+                assert (await stranger.heard())[0] == 220
+            async with door.stranger("127.0.0.2") as third:
+                assert (await third.heard())[0] == 421, "a quarter of them for one address"
+            for _ in range(6):
+                await stack.enter_async_context(door.client())
+            for source in ("127.0.0.4", "127.0.0.4", "127.0.0.5", "127.0.0.5"):
+                stranger = await stack.enter_async_context(door.stranger(source))
+                assert (await stranger.heard())[0] == 220
+            async with door.stranger("127.0.0.6") as last:
+                assert (await last.heard())[0] == 421
+        await asyncio.sleep(0.05)
+        assert not door.door._verbs.signed_in
+
+    run(test, bounds=replace(QUICK, strangers_max=8))
+
+
 @pytest.mark.reaches("FTP_LOGIN_S", "FTP_IDLE_S")
 def test_silence_ends_a_session_but_not_while_a_file_comes() -> None:
     assert Bounds().login_s == FTP_LOGIN_S
@@ -189,6 +216,7 @@ def test_a_client_that_takes_no_replies_is_left() -> None:
     async def test(door: Door) -> None:
         async with door.client() as client:
             assert await client.say("CWD /" + "/".join([200 * "x"] * 8)) == 250
+            assert isinstance(client.writer, asyncio.StreamWriter)
             cast("asyncio.Transport", client.writer.transport).pause_reading()
             client.writer.write(b"PWD\r\n" * 20_000)  # 32 MB: the kernel's buffers hold less
             async with asyncio.timeout(20):
@@ -202,7 +230,7 @@ def test_a_client_that_takes_no_replies_is_left() -> None:
 class Broken(Intake):
     """An intake with a fault of ours in it."""
 
-    def take(self, request: Request) -> Taking:
+    def admitted(self, request: Request, *, begins: bool = True) -> Admit:
         raise RuntimeError("a fault")
 
 
@@ -244,6 +272,7 @@ def test_a_session_by_ipv6_uses_epsv() -> None:
 async def said(client: Client) -> list[int]:
     """Read replies until the other side has no more to say."""
     codes = list[int]()
+    assert isinstance(client.reader, asyncio.StreamReader)
     while not client.reader.at_eof():
         try:
             codes.append((await client.heard())[0])
@@ -284,7 +313,7 @@ def test_a_node_that_admits_nothing_says_so_at_the_door_and_at_stor() -> None:
     run(test)
 
 
-def test_an_upload_that_a_drain_cuts_is_421_and_failed() -> None:
+def test_an_upload_that_a_drain_cuts_is_426_and_421_and_kept() -> None:
     async def test(door: Door) -> None:
         async with door.client() as client, client.data() as data:
             assert await client.say("STOR a.jpg") == 150
@@ -292,9 +321,12 @@ def test_an_upload_that_a_drain_cuts_is_421_and_failed() -> None:
             await asyncio.sleep(0.05)
             await door.door.leave()
             door.node.intake.cut(Code.DRAINING)
-            assert await said(client) == [421]
-        (outcome,) = await door.until_told()
-        assert outcome.error is Code.DRAINING
+            assert await said(client) == [426, 421]
+        assert door.node.outcomes() == []
+        (upload,) = door.node.resumables.unfinished.uploads
+        mark = (await door.node.sink.record(upload)).value.mark
+        assert mark is not None
+        assert mark.offset == 3
 
     run(test)
 

@@ -3,11 +3,14 @@ from random import Random
 
 import pytest
 
-from edge.ftp.passive import NoDataPort, PassivePorts, Reservation, plain_address
+from edge.doors import passive_ports
+from edge.ftp.addresses import Nat, Peer, network_of, plain_address
+from edge.ftp.passive import NoDataPort, PassivePorts, Reservation
+from edge.settings import EdgeSettings
 from tests.support.ftp_door import dialled, one_port
 from tests.support.ports import DATA
 from tests.support.real_loop import real_loop
-from zentransfer.limits import FTP_PORT_TRIES_MAX
+from zentransfer.limits import FTP_DATA_WAIT_S, FTP_PORT_TRIES_MAX, FTP_RESERVED_S
 
 HERE, THERE = "127.0.0.1", "127.0.0.2"
 
@@ -121,3 +124,99 @@ def test_an_end_that_is_late_takes_nothing_from_the_next() -> None:
 )
 def test_an_address_has_one_form(host: str, plain: str) -> None:
     assert plain_address(host) == plain
+
+
+@pytest.mark.parametrize(
+    ("own", "nat", "told"),
+    [
+        ("10.0.0.5", Nat(), "10.0.0.5"),
+        ("10.0.0.5", Nat("203.0.113.7"), "203.0.113.7"),
+        ("10.0.0.5", Nat(None, {"10.0.0.5": "203.0.113.5"}), "203.0.113.5"),
+        ("10.0.0.6", Nat(None, {"10.0.0.5": "203.0.113.5"}), "10.0.0.6"),
+        ("10.0.0.6", Nat("203.0.113.7", {"10.0.0.5": "203.0.113.5"}), "203.0.113.7"),
+    ],
+)
+def test_pasv_tells_what_clients_reach_us_at(own: str, nat: Nat, told: str) -> None:
+    assert nat.told(own) == told
+
+
+NETWORKS = [("127.0.0.1", "127.0.0.0/24"), ("2001:db8:1:2:3::4", "2001:db8:1:2::/64")]
+
+
+@pytest.mark.parametrize(("address", "network"), NETWORKS)
+def test_a_network_is_what_one_sender_comes_from(address: str, network: str) -> None:
+    assert network_of(address) == network
+    assert Nat(peer=Peer.NETWORK).expected(address) == network
+    assert Nat(peer=Peer.SAME).expected(address) == address
+    assert Nat(peer=Peer.ANY).expected(address) == ""
+
+
+@pytest.mark.parametrize(
+    ("peer", "source", "is_taken"),
+    [
+        (Peer.SAME, "127.0.0.2", False),
+        (Peer.NETWORK, "127.0.0.2", True),
+        (Peer.NETWORK, "127.0.1.1", False),
+        (Peer.ANY, "127.0.1.1", True),
+    ],
+)
+def test_who_may_make_the_data_connection_is_a_setting(
+    peer: Peer, source: str, is_taken: bool
+) -> None:
+    async def main() -> None:
+        ports = PassivePorts(HERE, DATA, Random(), Nat(peer=peer))
+        reserved = await ports.reserve(HERE)
+        if is_taken:
+            await arrived(reserved, source)
+        else:
+            assert await is_dropped(reserved.port, source)
+            await arrived(reserved, HERE)
+        assert await is_dropped(reserved.port), "it was good for one connection"
+        reserved.end()
+        ports.close()
+
+    real_loop(main())
+
+
+def test_a_listener_of_both_families_takes_data_by_each() -> None:
+    async def main() -> None:
+        ports = PassivePorts("::", DATA, Random())
+        for address in (HERE, "::1"):
+            reserved = await ports.reserve(address)
+            await arrived(reserved, address)
+            reserved.end()
+        ports.close()
+
+    real_loop(main())
+
+
+@pytest.mark.parametrize("workers", [1, 2, 3, 4])
+def test_workers_ranges_are_disjoint(workers: int) -> None:
+    settings = EdgeSettings.model_validate({"workers": workers})
+    ranges = [set(passive_ports(settings, index)) for index in range(workers)]
+    assert len(set[int]().union(*ranges)) == sum(map(len, ranges)) <= 1000
+    assert all(len(each) == 1000 // workers for each in ranges)
+
+
+@pytest.mark.reaches("FTP_RESERVED_S")
+def test_who_never_comes_keeps_no_port() -> None:
+    assert FTP_RESERVED_S > FTP_DATA_WAIT_S
+
+    async def main() -> None:
+        loop = asyncio.get_running_loop()
+        ports = PassivePorts(HERE, one_port(), Random())
+        await ports.reserve(HERE)
+        ended, claimed = await ports.reserve(THERE), await ports.reserve("127.0.0.3")
+        ended.end()
+        assert ports.claim(claimed.port, "127.0.0.3") is claimed.data
+        (timer,) = ports._timers.values()
+        assert FTP_RESERVED_S - 1 < timer.when() - loop.time() <= FTP_RESERVED_S
+        with pytest.raises(NoDataPort):
+            await ports.reserve(HERE)
+        timer._run()  # as the loop does when its time has come
+        again = await ports.reserve(HERE)
+        again.end()
+        assert not ports._timers
+        ports.close()
+
+    real_loop(main())

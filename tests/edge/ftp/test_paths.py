@@ -4,9 +4,14 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from edge.ftp.paths import ROOT, Folder, file_name, folder_at, quoted
+from edge.ftp.paths import ROOT, Folder, file_name, folder_at, path_at, quoted
 from zentransfer.errors import Code, Error
-from zentransfer.limits import FOLDER_DEPTH_MAX, NAME_BYTES_MAX, NAME_PATH_BYTES_MAX
+from zentransfer.limits import (
+    FOLDER_DEPTH_MAX,
+    FTP_NAME_BYTES_MAX,
+    NAME_BYTES_MAX,
+    NAME_PATH_BYTES_MAX,
+)
 from zentransfer.sealed_name import FileName
 
 # Any bytes, as they come out of a command line.
@@ -103,3 +108,26 @@ def test_a_path_is_bounded() -> None:
 def test_a_folder_is_shown_as_it_was_sent() -> None:
     assert quoted(ROOT) == '"/"'
     assert quoted(('a"b', sent(b"\xe9"))) == sent(b'"/a""b/\xe9"')
+
+
+@pytest.mark.reaches("FTP_NAME_BYTES_MAX")
+def test_a_name_that_no_file_system_takes_is_refused() -> None:
+    longest = b"\xe9" * FTP_NAME_BYTES_MAX
+    assert path_at(ROOT, sent(longest)) == (sent(longest),)
+    for path in (longest + b"x", b"a/" + longest + b"x/b"):
+        with pytest.raises(Error) as raised:
+            path_at(ROOT, sent(path))
+        assert raised.value.code is Code.INVALID
+
+
+def test_a_path_is_in_parts_as_they_were_sent() -> None:
+    assert path_at(("A",), "b//./c d.jpg") == ("A", "b", "c d.jpg")
+    assert path_at(("A",), "/b") == ("b",)
+    assert path_at(ROOT, sent(b"caf\xe9")) == (sent(b"caf\xe9"),)
+
+
+@given(SENT)
+def test_a_path_names_the_same_file_wherever_it_is_seen_from(path: str) -> None:
+    with suppress(Error):
+        parts = path_at(("A",), path)
+        assert file_name(ROOT, "/".join(parts)) == file_name(("A",), path)

@@ -42,7 +42,7 @@ def signed_in(node: IngestNode, port: int) -> Iterator[ftplib.FTP]:
         ftp.close()
 
 
-def test_a_file_that_a_killed_process_was_taking_is_never_whole(tmp_path: Path) -> None:
+def test_a_file_that_a_killed_process_was_taking_is_gone_on_with_exactly(tmp_path: Path) -> None:
     with node_in(tmp_path) as (node, port):
         process = node.start()
         with signed_in(node, port) as ftp:
@@ -52,11 +52,17 @@ def test_a_file_that_a_killed_process_was_taking_is_never_whole(tmp_path: Path) 
                 process.kill()
                 process.wait()
         node.start()
-        until(lambda: len(node.facts("sweep.ended")) == 2, "what was left is settled")
-        (aborted,) = node.facts("upload.aborted")
-        assert aborted["size_bytes"] < 20_000_000
+        until(lambda: len(node.facts("sweep.ended")) == 2, "what was left is looked at")
+        assert node.facts("upload.aborted") == []
         with signed_in(node, port) as ftp:
-            assert ftp.storbinary("STOR cut.bin", io.BytesIO(b"again")).startswith("226")
+            held = ftp.size("cut.bin")
+            assert held is not None
+            assert 0 < held < 20_000_000, "what is durable, and no more"
+            with pytest.raises(ftplib.error_perm, match="554"):
+                ftp.storbinary("STOR cut.bin", io.BytesIO(b"x"), rest=held + 1)
+            rest = io.BytesIO(b"x" * (20_000_000 - held))
+            assert ftp.storbinary("STOR cut.bin", rest, rest=held).startswith("226")
+            assert ftp.size("cut.bin") == 20_000_000
 
 
 def test_a_drain_finishes_what_runs_and_sends_the_idle_away(tmp_path: Path) -> None:

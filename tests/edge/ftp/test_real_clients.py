@@ -9,7 +9,7 @@ from random import Random
 
 import pytest
 
-from tests.support.ftp_door import Door, run
+from tests.support.ftp_door import Door, reset, run
 
 pytestmark = pytest.mark.peer
 
@@ -158,8 +158,11 @@ assert f.storbinary('STOR p.bin', open(sys.argv[4], 'rb')).startswith('226')
 assert f.voidcmd('NOOP').startswith('200')
 assert f.mkd('A') == '/A' and f.cwd('A') and f.pwd() == '/A'
 assert f.storlines('STOR t.txt', io.BytesIO(b'one\\ntwo\\n')).startswith('226')
-assert f.nlst() == []
-try: f.size('p.bin')
+assert f.nlst() == ['t.txt'] and f.nlst('/') == ['A', 'p.bin']
+assert f.size('/p.bin') == 3_000_000 and f.size('t.txt') == 10
+assert dict(f.mlsd('/'))['p.bin']['size'] == '3000000'
+assert f.rename('t.txt', 'u.txt') and f.delete('u.txt') and f.rmd('/A')
+try: f.size('t.txt')
 except ftplib.error_perm as e: assert str(e).startswith('550')
 f.set_pasv(False)
 try: f.storbinary('STOR x', io.BytesIO(b'x'))
@@ -187,5 +190,64 @@ assert f.storbinary('STOR p.bin', open(sys.argv[4], 'rb')).startswith('226')
         await ftplib(door, script, file)
         assert {name.name for name, _ in await door.committed()} == {"p.bin"}
         assert len(door.node.outcomes()) == 2
+
+    run(test)
+
+
+async def cut(door: Door, name: str, content: bytes) -> None:
+    """Send *content* as the beginning of *name*, and vanish."""
+    async with door.client() as client, client.data() as data:
+        assert isinstance(data, asyncio.StreamWriter)
+        assert await client.say(f"STOR {name}") == 150
+        data.write(content)
+        await data.drain()
+        await asyncio.sleep(0.1)
+        reset(data)
+        assert (await client.heard())[0] == 426
+
+
+@pytest.mark.parametrize("how", ["curl", "curl --append", "lftp"])
+def test_real_clients_go_on_with_what_was_cut(file: Path, tmp_path: Path, how: str) -> None:
+    async def test(door: Door) -> None:
+        await cut(door, "a.bin", CONTENT[:1_000_000])
+        if how == "curl":
+            await curl(door, "a.bin", "-C", "-", "-T", str(file))
+        elif how == "lftp":
+            await lftp(door, f"put -c {file} -o a.bin")
+        else:
+            async with door.client() as client:
+                await client.send("SIZE a.bin")
+                held = int((await client.heard())[1])
+            rest = tmp_path / "rest.bin"
+            rest.write_bytes(CONTENT[held:])
+            await curl(door, "a.bin", "--append", "-T", str(rest))
+        assert await stored(door) == {"a.bin": CONTENT}
+        (outcome,) = door.node.outcomes()
+        assert outcome.size_bytes == len(CONTENT), "it was gone on with, not sent anew"
+
+    run(test, uvloop=True)
+
+
+def test_curl_looks_back_at_what_it_sent(file: Path) -> None:
+    async def test(door: Door) -> None:
+        await curl(door, "A/b%20c.bin", "--ftp-create-dirs", "-T", str(file))
+        shown = door.node.customer.shown
+        url = f"ftp://{shown.name}:{shown.secret}@127.0.0.1:{door.port}"
+        code, said = await done("curl", "-sS", "-I", "--max-time", "20", f"{url}/A/b%20c.bin")
+        assert code == 0, said
+        assert f"Content-Length: {len(CONTENT)}".encode() in said
+        code, said = await done("curl", "-sS", "-l", "--max-time", "20", f"{url}/A/")
+        assert (code, said.split(b"\n")) == (0, [b"b c.bin", b""])
+
+    run(test)
+
+
+def test_lftp_uploads_under_a_temporary_name_and_renames(file: Path) -> None:
+    async def test(door: Door) -> None:
+        await lftp(door, f"set xfer:use-temp-file yes; put {file} -o a.bin; ls; cls -l")
+        assert await stored(door) == {"a.bin": CONTENT}
+        (outcome,) = door.node.outcomes()
+        record = (await door.node.sink.record(outcome.upload_id)).value
+        assert not door.node.intake.tools.settling.open(record).is_held
 
     run(test)

@@ -2,31 +2,34 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from edge.ftp.looking import LOOKS
 from edge.ftp.replies import NOT_ACTIVE, TOO_LONG, refusal
-from edge.ftp.session import NOT_FTP, OPEN_TO_ALL, RULES, Session, is_whole
+from edge.ftp.session import FEATURES, NOT_FTP, OPEN_TO_ALL, RULES, Session, is_whole
 from tests.support.snapshots import Customer
 from zentransfer.errors import Code, Error
-from zentransfer.limits import FTP_FAULTS_MAX, FTP_FOLDERS_MAX, FTP_LOGIN_TRIES_MAX
+from zentransfer.limits import FTP_FAULTS_MAX, FTP_LOGIN_TRIES_MAX
+
+EVERY = {**RULES, **LOOKS}
 
 
 def said(session: Session, verb: str, argument: str = "") -> int:
     try:
-        return RULES[verb](session, argument).code
+        return EVERY[verb](session, argument).code
     except Error as error:
         return refusal(error).code
 
 
 @given(
     st.lists(
-        st.tuples(st.sampled_from(sorted(RULES)), st.text(max_size=20) | st.sampled_from("I12"))
+        st.tuples(st.sampled_from(sorted(EVERY)), st.text(max_size=20) | st.sampled_from("I12"))
     )
 )
 def test_no_command_makes_a_session_raise_or_signs_it_in(commands: list[tuple[str, str]]) -> None:
     session = Session()
     for verb, argument in commands:
         assert 200 <= said(session, verb, argument) < 600
+        assert len(session.view) == 0
         assert not session.is_signed_in
-    assert len(session._made) <= FTP_FOLDERS_MAX
 
 
 def test_a_name_and_a_password_are_used_once() -> None:
@@ -64,32 +67,6 @@ def test_many_commands_in_a_row_that_are_none_are_too_many() -> None:
     assert session.faulty(TOO_LONG) is None
 
 
-def test_folders_are_made_and_entered_as_cameras_do() -> None:
-    session = Session()
-    assert RULES["PWD"](session, "").lines == ('"/"',)
-    assert RULES["MKD"](session, "A").lines == ('"/A" created',)
-    assert said(session, "MKD", "A") == 550
-    assert said(session, "MKD", "/") == 550
-    assert said(session, "XMKD", "A/DCIM/100EOSR5") == 257
-    assert said(session, "MKD", "A/DCIM") == 550
-    assert said(session, "CWD", "A/DCIM/100EOSR5") == 250
-    assert said(session, "CWD", "/never/made") == 250
-    assert said(session, "CDUP") == 250
-    assert RULES["XPWD"](session, "").lines == ('"/never"',)
-    assert said(session, "MKD", "../x") == 501
-    assert said(session, "CWD", "a\x00b") == 501
-    assert RULES["PWD"](session, "").lines == ('"/never"',)
-
-
-@pytest.mark.reaches("FTP_FOLDERS_MAX")
-def test_only_so_many_folders_are_remembered() -> None:
-    session = Session()
-    for number in range(FTP_FOLDERS_MAX + 1):
-        assert said(session, "MKD", f"f{number}") == 257
-    assert said(session, "MKD", f"f{FTP_FOLDERS_MAX}") == 550
-    assert said(session, "MKD", "f0") == 257  # the oldest was forgotten
-
-
 @pytest.mark.parametrize(
     ("verb", "argument", "code"),
     [
@@ -98,12 +75,14 @@ def test_only_so_many_folders_are_remembered() -> None:
         *[("MODE", "S", 200), ("MODE", "B", 504), ("STRU", "F", 200), ("STRU", "R", 504)],
         *[("ALLO", "100", 200), ("ALLO", "100 R 20", 200), ("ALLO", "0", 200)],
         *[("ALLO", value, 501) for value in ("", "x", "-1", "9" * 19)],
-        *[("REST", "0", 350), ("REST", "5", 554), ("REST", "x", 501), ("REST", "²", 501)],
-        *[("OPTS", "UTF8 ON", 200), ("OPTS", "utf-8 on", 200), ("OPTS", "MLST size;", 501)],
+        *[("REST", "0", 350), ("REST", "5", 350), ("REST", "x", 501), ("REST", "²", 501)],
+        *[("OPTS", "UTF8 ON", 200), ("OPTS", "utf-8 on", 200), ("OPTS", "MLST size;", 200)],
+        *[("OPTS", "UTF-8 OFF", 200), ("OPTS", "HASH SHA-1", 501), ("OPTS", "MLST", 200)],
         *[("NOOP", "", 200), ("SYST", "", 215), ("FEAT", "", 211), ("HELP", "", 214)],
-        *[("STAT", "", 211), ("CLNT", "x", 200), ("ACCT", "x", 202)],
-        *[(verb, "x", 550) for verb in ("SIZE", "MDTM", "RETR", "DELE", "RMD", "RNFR")],
-        *[("PBSZ", "0", 503), ("PROT", "P", 503)],
+        *[("SITE", "HELP", 214), ("SITE", "CHMOD 644 x", 502)],
+        *[("LANG", "", 200), ("LANG", "EN-us", 200), ("LANG", "FR", 504)],
+        *[("CLNT", "x", 200), ("ACCT", "x", 202), ("HOST", "x", 220), ("REIN", "", 220)],
+        *[(verb, "x", 550) for verb in ("HASH", "XCRC", "XMD5")],
     ],
 )
 def test_the_reply_that_clients_act_on(verb: str, argument: str, code: int) -> None:
@@ -117,7 +96,9 @@ def test_active_mode_is_refused_in_one_way() -> None:
 
 def test_only_what_works_is_a_feature() -> None:
     features = set(RULES["FEAT"](Session(), "").lines[1:-1])
-    assert features == {"EPSV", "PASV", "UTF8"}
+    assert features == set(FEATURES)
+    verbs = {feature.split()[0] for feature in FEATURES} - {"UTF8", "TVFS"}
+    assert verbs <= {*RULES, *LOOKS, "EPSV", "PASV"}
 
 
 def test_a_browser_and_a_client_share_no_verb() -> None:
@@ -133,19 +114,23 @@ def test_an_announced_size_is_good_for_one_file() -> None:
 
 
 @pytest.mark.parametrize(
-    ("received", "announced", "is_alone", "whole"),
+    ("received", "announced", "is_alone", "before", "whole"),
     [
-        (100, None, False, True),
-        (0, None, False, True),
-        (100, None, True, False),  # as a killed client ends
-        (99, 100, False, False),
-        (100, 100, False, True),
-        (101, 100, False, True),  # a text grows by its line ends
-        (100, 100, True, True),  # its word was kept
-        (99, 100, True, False),
+        (100, None, False, 0, True),
+        (0, None, False, 0, True),
+        (100, None, True, 0, False),  # as a killed client ends
+        (99, 100, False, 0, False),
+        (100, 100, False, 0, True),
+        (101, 100, False, 0, True),  # a text grows by its line ends
+        (100, 100, True, 0, True),  # its word was kept
+        (99, 100, True, 0, False),
+        (40, 100, False, 60, True),  # ALLO said how long all of it is
+        (40, 40, False, 60, True),  # or the rest of it
+        (39, 100, False, 60, False),
+        (39, 40, False, 60, False),
     ],
 )
 def test_what_is_taken_for_a_whole_file(
-    received: int, announced: int | None, is_alone: bool, whole: bool
+    received: int, announced: int | None, is_alone: bool, before: int, whole: bool
 ) -> None:
-    assert is_whole(received, announced, is_alone=is_alone) == whole
+    assert is_whole(received, announced, is_alone=is_alone, before=before) == whole

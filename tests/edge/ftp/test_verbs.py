@@ -179,12 +179,15 @@ def test_too_large_is_refused_before_the_data_or_in_it() -> None:
 
 def test_a_full_node_says_that_it_heals_and_the_data_connection_is_not_left_open() -> None:
     async def test(door: Door) -> None:
-        door.node.free_bytes = 0
         async with door.client() as client:
+            door.node.free_bytes = 0
             reader, writer = await dialled(await client.passive())
+            door.node.intake._room_until_s = 0.0
             assert await client.say("STOR a.jpg") == 451
             assert await reader.read() == b""
             writer.close()
+            async with door.stranger() as other:
+                assert (await other.heard())[0] == 421
             door.node.free_bytes = 1 << 40
             door.node.intake._room_until_s = 0.0
             assert await client.store("a.jpg") == 226
@@ -277,16 +280,19 @@ def test_extended_passive_mode_in_all_its_forms() -> None:
     run(test)
 
 
-def test_a_listing_is_empty_and_whole() -> None:
+def test_a_listing_is_whole_and_needs_a_data_connection() -> None:
     async def test(door: Door) -> None:
         async with door.client() as client:
             assert await client.store("a.jpg") == 226
-            for line in ("LIST", "LIST -la /A", "NLST"):
+            assert await client.say("MKD A") == 257
+            for line, is_there in (("LIST", True), ("LIST -la /A", False), ("NLST", True)):
                 reader, writer = await dialled(await client.passive())
                 assert await client.say(line) == 150
-                assert await reader.read() == b""
-                assert (await client.heard())[0] == 226
+                assert (b"a.jpg\r\n" in await reader.read()) == is_there
                 writer.close()
+                assert (await client.heard())[0] == 226
+            await client.passive()
+            assert await client.say("LIST /B") == 550
             assert await client.say("LIST") == 425
 
     run(test)
@@ -300,9 +306,9 @@ def test_a_sender_that_is_silent_or_too_slow_is_cut() -> None:
                 data.write(b"abc")
                 assert (await client.heard())[0] == 426
             assert await client.store("a.jpg") == 226
-        failed, whole = await door.until_told(2)
-        assert (failed.state, failed.error) == (OutcomeState.FAILED, Code.TIMEOUT)
+        whole, old = await door.until_told(2)
         assert whole.state is OutcomeState.COMMITTED
+        assert (old.state, old.error) == (OutcomeState.CANCELLED, Code.SUPERSEDED)
 
     content = Patience(idle_s=0.2, window_s=0.4, rate_min=1_024)
     run(test, bounds=replace(QUICK, content=content))
@@ -330,3 +336,17 @@ def test_pasv_names_the_address_that_nat_gives_us() -> None:
             assert "(203,0,113,9," in text
 
     run(test, public_host="203.0.113.9")
+
+
+def test_the_time_from_the_last_byte_to_226_is_heard() -> None:
+    async def test(door: Door) -> None:
+        heard = list[float]()
+        door.door.observe(heard.append)
+        async with door.client() as client:
+            assert await client.store("a.jpg") == 226
+            assert await client.say("ALLO 9") == 200
+            assert await client.store("b.jpg") == 426
+        (seconds,) = heard
+        assert 0 < seconds < 5
+
+    run(test)

@@ -8,7 +8,7 @@ from hypothesis import strategies as st
 from multidict import CIMultiDict
 
 from edge.facts import Door, Outcome, OutcomeState
-from edge.http import rufh
+from edge.http import rufh, tus
 from edge.http.problem import Answer
 from edge.http.rufh import NEWEST, VERSIONS, Limits, Refused, Standing, Version
 from edge.upload import OffsetMismatch
@@ -272,10 +272,10 @@ def test_a_time_to_come_back_is_told() -> None:
 
 def test_r25_an_address_is_absolute_where_the_host_is_known() -> None:
     capability = Capability("c")
-    assert rufh.location(capability, "a.example:8", "https") == "https://a.example:8/files/c"
-    assert rufh.location(capability, "[::1]:8", "http") == "http://[::1]:8/files/c"
+    assert tus.location(capability, "a.example:8", "https") == "https://a.example:8/files/c"
+    assert tus.location(capability, "[::1]:8", "http") == "http://[::1]:8/files/c"
     for host in ("", "a b", "a\r\nX: y", "a/b"):
-        assert rufh.location(capability, host, "http") == "/files/c"
+        assert tus.location(capability, host, "http") == "/files/c"
 
 
 def test_r10_options_tell_the_limits_and_what_else_is_spoken() -> None:

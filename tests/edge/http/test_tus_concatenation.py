@@ -121,11 +121,34 @@ def test_t103_a_part_may_be_repeated_and_used_again() -> None:
 def test_t103_a_part_is_used_again_so_often_and_no_more() -> None:
     async def test(door: Door) -> None:
         a = await part(door, b"ab")
-        for _ in range(FINALS_PER_PARTIAL_MAX):
-            assert (await joined(door, [a]))[0] == 201
+        for number in range(FINALS_PER_PARTIAL_MAX):
+            assert (await joined(door, [a], f"Upload-Metadata: n{number}"))[0] == 201
         assert (await joined(door, [a]))[0] == 400
         committed = [one for one in door.node.outcomes() if one.state is OutcomeState.COMMITTED]
         assert len(committed) == FINALS_PER_PARTIAL_MAX
+
+    run(test)
+
+
+def test_t101_a_final_whose_answer_was_lost_is_asked_for_again_and_is_the_same() -> None:
+    async def test(door: Door) -> None:
+        a, b = await part(door, b"abc"), await part(door, b"def")
+        concat = f"Upload-Concat: final;{a} {b}"
+        async with door.client() as client:
+            await client.send(door.tus("POST", "/files/", concat))
+            client.reset()
+        await door.until_told()
+        status, fields = await joined(door, [a, b])
+        assert status == 201
+        assert await content(door) == b"abcdef"
+        (outcome,) = door.node.outcomes()
+        assert fields["zt-upload-id"] == outcome.upload_id
+        await destroy(door.node.sink, outcome.upload_id)  # delivered meanwhile, parts and all
+        status, again = await joined(door, [a, b])
+        assert (status, again["location"]) == (201, fields["location"])
+        assert len(door.node.outcomes()) == 1
+        other = await joined(door, [a, b], NAMED)
+        assert other[0] == 400, "another file of the same parts is another upload"
 
     run(test)
 

@@ -319,6 +319,43 @@ def test_t71_t73_an_unfinished_upload_tells_when_it_goes_and_then_it_is_gone() -
     run(test)
 
 
+def test_t71_a_look_does_not_put_off_the_end_and_a_byte_does() -> None:
+    async def test(door: Door) -> None:
+        address = await door.created(9)
+        told: list[str | None] = []
+        for _ in range(2):  # by the process that has it open, and by one that claims it
+            door.node.clock.advance(3_600_000)
+            _, fields, _ = await door.asked("HEAD", address)
+            told.append(fields.get("upload-expires"))
+            _, fields = await door.patched(address, 0, b"")
+            told.append(fields.get("upload-expires"))
+            await door.node.resumables.unfinished.held.close()
+        assert set(told) == {"Fri, 02 Jan 1970 00:16:40 GMT"}
+        _, fields = await door.patched(address, 0, b"abc")
+        assert fields["upload-expires"] == "Fri, 02 Jan 1970 02:16:40 GMT"
+        door.node.clock.advance(82_800_000)
+        _, fields, _ = await door.asked("HEAD", address)
+        assert fields["upload-expires"] == "Fri, 02 Jan 1970 02:16:40 GMT"
+        _, fields = await door.patched(address, 3, b"abcdef")
+        assert "upload-expires" not in fields
+        _, fields, _ = await door.asked("HEAD", address)
+        assert "upload-expires" not in fields, "what is whole never expires"
+
+    run(test)
+
+
+def test_t71_a_part_of_something_whole_tells_no_end() -> None:
+    async def test(door: Door) -> None:
+        address = await door.created(3, "Upload-Concat: partial")
+        _, fields = await door.patched(address, 0, b"abc")
+        assert fields["upload-expires"] == "Fri, 02 Jan 1970 00:16:40 GMT"
+        await door.asked("POST", "/files/", f"Upload-Concat: final;{address}")
+        _, fields, _ = await door.asked("HEAD", address)
+        assert "upload-expires" not in fields
+
+    run(test)
+
+
 def test_t90_a_termination_destroys_and_is_told_once() -> None:
     async def test(door: Door) -> None:
         address = await door.created(9)

@@ -104,7 +104,7 @@ def test_a_connection_that_was_hung_up_leaves_no_task_behind(uvloop: bool) -> No
 class Faulty(Intake):
     """An intake in which a request meets a fault of ours."""
 
-    def admitted(self, request: Request) -> Admit:
+    def admitted(self, request: Request, *, begins: bool = True) -> Admit:
         raise RuntimeError("canary")
 
 

@@ -5,7 +5,9 @@ from random import Random
 
 import pytest
 
-from edge.record import State
+from edge.facts import DeletionReason
+from edge.particulars import seal_particulars
+from edge.record import State, UploadRecord
 from edge.sinks.base import SinkError
 from edge.workflow.deliver import Deliverer
 from edge.workflow.planner import Planner
@@ -23,6 +25,7 @@ from zentransfer.limits import (
     DELIVERY_LOOK_PAUSE_S,
     DELIVERY_OVER_KEPT,
     DELIVERY_PLANNERS,
+    FTP_RENAME_S,
 )
 from zentransfer.memory_disk import MemoryDisk
 
@@ -176,5 +179,47 @@ def test_who_leaves_plans_nothing_more() -> None:
             task.cancel()
         assert [one async for one in worker.site.runs.uploads()] == []
         assert (await region.sink(disk).record(sent.upload)).value.state is State.COMMITTED
+
+    play(act)
+
+
+def held(worker: Worker, record: UploadRecord, *, is_back: bool = False) -> UploadRecord:
+    """Return *record* as of a file under a temporary name, which FTP brought."""
+    public = worker.site.region
+    known = worker.site.particulars(record)
+    known = replace(known, is_held=not is_back, is_withdrawn=is_back)
+    key = public.metadata[public.metadata_kid]
+    sealed = seal_particulars(key, record.upload, known, b"n" * 12)
+    return record.named(sealed, public.metadata_kid)
+
+
+def test_a_file_under_a_temporary_name_waits_for_its_last_one_or_for_some_minutes() -> None:
+    async def act(region: Region, disk: MemoryDisk, worker: Worker) -> None:
+        sent = await region.commit(disk, b"content")
+        found = await worker.site.sink.record(sent.upload)
+        await worker.site.sink.change(sent.upload, found.version, held(worker, found.value))
+        await asyncio.sleep(FTP_RENAME_S - 1)
+        assert not await planner_of(worker).plan(sent.upload)
+        assert worker.deliverer.index.maybe(sent.upload) is None
+        await asyncio.sleep(1.001)
+        assert await planner_of(worker).plan(sent.upload)
+        run = worker.deliverer.index.maybe(sent.upload)
+        assert run is not None
+        assert run.pending == 1
+
+    play(act)
+
+
+def test_a_file_that_was_taken_back_is_delivered_nowhere_and_goes() -> None:
+    async def act(region: Region, disk: MemoryDisk, worker: Worker) -> None:
+        sent = await region.commit(disk, b"content")
+        found = await worker.site.sink.record(sent.upload)
+        back = held(worker, found.value, is_back=True)
+        await worker.site.sink.change(sent.upload, found.version, back)
+        assert await planner_of(worker).plan(sent.upload)
+        run = worker.deliverer.index.maybe(sent.upload)
+        assert run is not None
+        assert run.reason is DeletionReason.CANCELLED
+        assert run.pending == 0
 
     play(act)

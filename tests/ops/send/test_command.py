@@ -5,7 +5,12 @@ from pathlib import Path
 import pytest
 from click.testing import CliRunner, Result
 
+from ops import preflight
+from ops.child import Child
 from ops.cli import main
+from ops.programs import Place
+from ops.running import Register
+from zentransfer.ids import Region
 from zentransfer.limits import SEND_TOKEN_BYTES_MAX
 
 
@@ -26,6 +31,7 @@ def test_the_help_has_examples_and_says_what_the_codes_mean() -> None:
     assert done.exit_code == 0
     assert "zentransfer send -r shoot" in done.output
     assert "130 interrupted" in done.output
+    assert "3 all taken but a delivery waits" in done.output
     assert "lab-client" not in done.output
 
 
@@ -39,12 +45,15 @@ def test_the_help_has_examples_and_says_what_the_codes_mean() -> None:
         (["a.jpg", "--control", "zt.example", "--token", "t"], "--control is a URL"),
         (["a.jpg", "--control", "https://zt.example"], "There is no token; name --token-file"),
         (["a.jpg", "--token", "two words"], "The token is not one word"),
-        (["a.jpg", "--token-file", "none"], "none: cannot be read as text"),
+        (["a.jpg", "--token-file", "none"], "none: no such file or directory; correct"),
+        (["a.jpg", "--token-file", "bytes"], "bytes: is no text; correct --token-file"),
+        (["a.jpg", "--folder", "../x"], "Invalid value for --folder: '..' leads out"),
         (["a.jpg", "--settings", "none.toml"], "none.toml: no such file"),
     ],
 )
 def test_what_was_mistyped_is_named(words: list[str], said: str) -> None:
     Path("empty").mkdir()
+    Path("bytes").write_bytes(b"\xff")
     done = sent(*words)
     assert done.exit_code == 2, done.output
     assert said in done.output
@@ -60,7 +69,25 @@ def test_a_variable_that_is_no_setting_is_named() -> None:
 def test_a_system_that_does_not_run_is_said_with_the_cure() -> None:
     done = sent("a.jpg", "--dir", "here")
     assert done.exit_code == 1
-    assert "zentransfer up --dir here" in done.output
+    assert done.output == (
+        "Error: Nothing runs in here. For a system elsewhere name --control and --token-file."
+        " Start it: zentransfer up --dir here\n"
+    )
+
+
+def test_while_control_is_away_files_are_sent_all_the_same(tmp_path: Path) -> None:
+    preflight.make_folders(tmp_path / "here")
+    place = Place(tmp_path / "here", 9, (Region.FR,), 1.0)
+    serving = Child().started(1, 0.0).ready()
+    names = ("fr-ingest-0", "fr-delivery-0")
+    Register(place).write({"control": Child(), **dict.fromkeys(names, serving)})
+    held = preflight.lock(tmp_path / "here")
+    try:
+        done = sent("a.jpg", "--dir", "here", "--token", "t")
+    finally:
+        os.close(held)
+    assert "Note: control is away; files are sent all the same" in done.output
+    assert "does not answer" in done.output  # it was tried: nothing refuses before
 
 
 def test_a_control_that_does_not_answer_is_said(tmp_path: Path) -> None:

@@ -40,7 +40,7 @@ def test_what_is_in_here_goes_without_a_name_above(
 
 def test_a_folder_by_mistake_is_said_with_the_cure(tmp_path: Path) -> None:
     (one,) = wanted([tree(tmp_path)], folder="", recursive=False)
-    assert one.problem == "is a folder; add --recursive to send what is in it"
+    assert one.problem.startswith("is a folder; with -r (--recursive) folders are sent too")
 
 
 def test_what_is_no_file_is_said(tmp_path: Path) -> None:

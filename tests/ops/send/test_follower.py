@@ -10,6 +10,7 @@ from ops.send.follower import Follower
 from ops.send.tus import Lost, Refused
 from tests.support.sim import simulate
 from zentransfer.limits import (
+    SEND_AWAY_S,
     SEND_POLL_FIRST_S,
     SEND_POLL_MAX_S,
     SEND_POLLS_MAX,
@@ -71,9 +72,19 @@ def test_a_control_that_is_away_is_waited_for() -> None:
     assert followed(control)[0].end is End.DELIVERED
 
 
+@pytest.mark.reaches("SEND_AWAY_S")
+def test_a_control_that_stays_away_is_said_and_not_waited_for_to_the_end() -> None:
+    fate, _, ended_s = followed(Control((0.0, Lost("gone"))), 3600.0)
+    assert fate.end is End.WAITS
+    assert fate.words.startswith("control does not answer, so its delivery cannot be followed")
+    assert SEND_AWAY_S < ended_s < SEND_AWAY_S + 10
+    back = Control((0.0, Lost("")), (SEND_AWAY_S - 10, {}), (SEND_AWAY_S, Lost("")), (50.0, DONE))
+    assert followed(back)[0].end is End.DELIVERED
+
+
 def test_who_may_not_look_is_told_at_once() -> None:
     fate, _, ended_s = followed(Control((0.0, Refused(401, "no"))))
-    assert (fate.end, fate.words) == (End.FAILED, "cannot be followed: no")
+    assert (fate.end, fate.words) == (End.WAITS, "its delivery cannot be followed: no")
     assert ended_s < 1
 
 
@@ -89,8 +100,8 @@ def test_reports_may_come_after_the_destruction_but_not_for_ever() -> None:
 
 def test_it_does_not_wait_for_ever() -> None:
     fate, _, ended_s = followed(Control((0.0, {"state": "delivering"})), 20.0)
-    assert fate.end is End.FAILED
-    assert fate.words == "not delivered after 20 s: delivering 0/0; it goes on without us"
+    assert fate.end is End.WAITS
+    assert fate.words == "not delivered after 20 s: delivering 0/0; it goes on by itself"
     assert 20 <= ended_s < 30
 
 

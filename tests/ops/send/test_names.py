@@ -1,7 +1,8 @@
+import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from ops.send.names import shown, text, virtual
+from ops.send.names import checked_folder, is_changed, shown, text, virtual
 
 
 @given(st.binary(min_size=1, max_size=300))
@@ -18,6 +19,18 @@ def test_names_stand_below_their_folder() -> None:
     assert virtual("", (b"a.jpg",)) == "a.jpg"
     assert virtual("/2026//match/", (b"a", b"b.jpg")) == "2026/match/a/b.jpg"
     assert virtual("2026", ()) == "2026"
+
+
+@pytest.mark.parametrize("folder", ["../x", "a/../../b", "a\\..", "a\x1b"])
+def test_a_folder_that_leads_out_or_cannot_be_read_is_refused(folder: str) -> None:
+    with pytest.raises(ValueError, match="such as 2026/match"):
+        checked_folder(folder)
+
+
+def test_a_folder_may_hold_dots_and_a_colon_is_known_to_change() -> None:
+    assert checked_folder("2026..07/a.b") == "2026..07/a.b"
+    assert is_changed("a/12:30.jpg")
+    assert not is_changed("a/12.30.jpg")
 
 
 @given(st.text())

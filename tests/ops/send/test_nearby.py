@@ -89,3 +89,9 @@ def test_the_next_door_is_another_one(doors: list[Door], now: Region, tried: set
 def test_the_reason_is_said_in_words() -> None:
     assert nearby.why(Nearby((), "measured:network")) == "measured fastest for your network"
     assert nearby.why(Nearby((), "something new")) == "something new"
+
+
+def test_only_an_order_by_place_rests_on_the_data_of_others() -> None:
+    reasons = ("geoip", "measured:network", "default", "pinned", "you chose it")
+    used = [why for why in reasons if nearby.is_by_place(Nearby((), why, ("Data by X",)))]
+    assert used == ["geoip", "measured:network"]

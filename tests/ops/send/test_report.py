@@ -18,7 +18,8 @@ def test_zero_means_that_everything_is_as_it_was_asked_for(
     results = [replace(GOOD, state=state) for state in states]
     whole = Whole(results, 1.0, is_interrupted=is_interrupted, waits=waits)
     enough = {State.DELIVERED} if waits else {State.DELIVERED, State.UPLOADED}
-    good = 0 if set(states) <= enough else 1
+    bad = set(states) - enough
+    good = 1 if bad - {State.TAKEN} else 3 if bad else 0
     assert whole.exit_code == (130 if is_interrupted else good)
     told = json.loads(report.json_summary(whole))
     assert sum(told[state] for state in State) == told["files"] == len(states)
@@ -52,4 +53,19 @@ def test_amounts_are_in_decimal_units(count: float, said: str) -> None:
 
 def test_who_was_stopped_is_told_what_became_of_it() -> None:
     assert report.stopped(replace(GOOD, state=State.UPLOADED)).error.startswith("whole there")
-    assert report.stopped(Result("a", "a", 1)).error == "not sent"
+    nothing = report.stopped(Result("a", "a", 1))
+    assert report.line(nothing) == "a: stopped by you: nothing of it was sent"
+    assert report.lost(1_500, 3_000, "fr", is_ended=True) == (
+        "the 1.5 kB of 3.0 kB that went to fr are destroyed there; sending it again starts anew"
+    )
+    assert "when nobody goes on" in report.lost(1, 2, "fr", is_ended=False)
+
+
+def test_what_was_taken_and_waits_is_no_failure_and_its_bytes_count() -> None:
+    waits = replace(GOOD, state=State.TAKEN, error="its delivery to Desk waits: it is full")
+    assert report.line(waits) == (
+        "a.jpg: taken by fr; its delivery to Desk waits: it is full (3.0 kB in 1.5 s), sha256 ab"
+    )
+    whole = Whole([GOOD, waits], 2.0)
+    assert report.summary(whole) == "1 delivered, 1 taken, delivery waits; 6.0 kB in 2.0 s."
+    assert json.loads(report.json_summary(whole))["bytes"] == 6_000

@@ -76,6 +76,14 @@ class Bench:
         assert lines[-1]["type"] == "summary"
         return code, lines[:-1], lines[-1]
 
+    async def told(self, files: Sequence[Path], server: TusServer, **changes: Any) -> str:
+        """Send *files* and return what a person reads."""
+        recursive = changes.pop("recursive", True)
+        plan = Plan(wanted(files, folder="", recursive=recursive), server.url, [], TOKEN, **changes)
+        out = io.StringIO()
+        await Run(plan, screen(out, io.StringIO(), in_json=False), Hasty(1)).run()
+        return out.getvalue()
+
     def arrived(self) -> dict[str, str]:
         """Return the digest of each whole upload by name; fails if one is there twice."""
         whole = self.world.whole()
@@ -353,15 +361,6 @@ def test_what_cannot_be_sent_is_named_and_the_others_go_on(tmp_path: Path) -> No
     [
         ({"state": "failed", "committed_at": None}, "the upload failed"),
         ({"digest": "sha256:00"}, "another SHA-256"),
-        (
-            {
-                "state": "delivering",
-                "deliveries": [
-                    {"destination": "d1", "state": "parked", "attempts": 3, "error": "forbidden"}
-                ],
-            },
-            "the delivery to d1 waits for you",
-        ),
     ],
 )
 def test_a_delivery_that_does_not_come_about_is_a_failure(
@@ -379,6 +378,52 @@ def test_a_delivery_that_does_not_come_about_is_a_failure(
     bench(tmp_path, test)
 
 
+def test_what_was_taken_whole_and_waits_did_not_fail(tmp_path: Path) -> None:
+    async def test(on: Bench) -> None:
+        fr = await on.region()
+        held = {"destination": "ds_1", "state": "parked", "attempts": 3, "error": "forbidden"}
+        on.world.states["a"] = {"state": "delivering", "deliveries": [held]}
+        on.world.labels["ds_1"] = "Desk"
+        code, lines, summary = await on.send([on.file("a", 5), on.file("b", 6)], fr)
+        assert code == 3
+        assert {line["name"]: line["state"] for line in lines} == {"a": "taken", "b": "delivered"}
+        (waits,) = [line["error"] for line in lines if line["error"]]
+        assert waits.startswith("its delivery to Desk waits: This is not allowed")
+        assert (summary["taken"], summary["failed"], summary["bytes"]) == (1, 0, 11)
+
+    bench(tmp_path, test)
+
+
+@pytest.mark.parametrize(
+    ("reason", "region", "names_source"),
+    [("geoip", None, True), ("default", None, False), ("geoip", Region.FR, False)],
+)
+def test_whose_data_it_is_is_said_where_the_place_was_used(
+    tmp_path: Path, reason: str, region: Region | None, *, names_source: bool
+) -> None:
+    async def test(on: Bench) -> None:
+        fr = await on.region()
+        fr.reason = reason
+        files = [on.file("12:30.jpg", 5), on.file("12:31.jpg", 5)]
+        said = await on.told(files, fr, region=region)
+        assert ("(Data by X)" in said) is names_source
+        assert said.count("Not every system holds a colon") == 1
+
+    bench(tmp_path, test)
+
+
+def test_a_folder_by_mistake_is_not_said_to_be_sent(tmp_path: Path) -> None:
+    async def test(on: Bench) -> None:
+        fr = await on.region()
+        (tmp_path / "empty").mkdir()
+        said = await on.told([tmp_path / "empty"], fr, recursive=False)
+        assert "Sending 0" not in said
+        assert "Nothing of what you named can be sent." in said
+        assert "with -r (--recursive)" in said
+
+    bench(tmp_path, test)
+
+
 @pytest.mark.reaches("SEND_FOLLOW_S")
 def test_deliveries_are_waited_for_a_bounded_time(tmp_path: Path) -> None:
     assert Plan([], "", [], "").follow_s <= SEND_FOLLOW_S
@@ -387,7 +432,7 @@ def test_deliveries_are_waited_for_a_bounded_time(tmp_path: Path) -> None:
         fr = await on.region()
         on.world.states["a"] = {"state": "delivering"}
         code, lines, _ = await on.send([on.file("a", 5)], fr, follow_s=0.5)
-        assert code == 1
+        assert (code, lines[0]["state"]) == (3, "taken")
         assert "not delivered after 0.5 s" in lines[0]["error"]
 
     bench(tmp_path, test)
@@ -397,12 +442,13 @@ def test_deliveries_are_waited_for_a_bounded_time(tmp_path: Path) -> None:
 def test_a_token_that_is_not_accepted_is_said(tmp_path: Path, token: str) -> None:
     async def test(on: Bench) -> None:
         fr = await on.region()
-        code, lines, _ = await on.send([on.file("a", 5)], fr, token=token)
+        hint = "the token came from --token"
+        code, lines, _ = await on.send([on.file("a", 5)], fr, token=token, hint=hint)
         assert code == 1
-        assert lines[0]["error"] == "Sign-in failed"
+        assert lines[0]["error"] == f"Sign-in failed; {hint}"
         fr.route_status = 401
-        with pytest.raises(NobodyAnswers, match="the token is not accepted"):
-            await on.send([on.file("a", 5)], fr)
+        with pytest.raises(NobodyAnswers, match=f"the token is not accepted.*; {hint}"):
+            await on.send([on.file("a", 5)], fr, hint=hint)
 
     bench(tmp_path, test)
 
@@ -447,6 +493,9 @@ def test_ctrl_c_ends_what_is_unfinished_and_accounts_for_all(tmp_path: Path) -> 
         assert code == 130
         states = {line["name"]: line["state"] for line in lines}
         assert states == {"done": "uploaded", "big": "stopped", "later": "stopped"}
+        errors = {line["name"]: line["error"] for line in lines}
+        assert errors["later"] == "nothing of it was sent"
+        assert " of 33.6 MB that went to fr are destroyed there; sending it" in errors["big"]
         assert summary["interrupted"] is True
         assert list(on.arrived()) == ["done"]
         assert all(one.is_ended for one in fr.mine.values() if one.name == "big")

@@ -192,6 +192,7 @@ def test_ctrl_c_says_what_was_not_sent_and_leaves_nothing(system: System, tmp_pa
     code, lines, notes = ended(process)
     assert (code, notes) == (130, "")
     assert (lines[0]["state"], lines[-1]["stopped"]) == ("stopped", 1)
+    assert "that went to fr are destroyed there" in lines[0]["error"]
     system.until(lambda: kept(sink) - before < 10 * MIB)
     assert not [name for name in delivered(system) if "stopped" in name]
 
